@@ -1,0 +1,160 @@
+//! What a running attribution tells its host, in the form that JavaScript sees.
+
+use serde::Serialize;
+
+use crate::device::Compute;
+use crate::error::Result;
+use crate::format::Manifest;
+
+/// Progress, as a flat stream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// The device was chosen.
+    Device { device: String, reason: String },
+    /// The index is known.
+    Manifest { info: Info },
+    /// Weights arrive.
+    Model {
+        loaded_bytes: u64,
+        total_bytes: u64,
+        cached_bytes: u64,
+    },
+    /// The query image was decoded.
+    Preprocess { width: u32, height: u32 },
+    /// The backbone starts part `step` of `steps`.
+    Embed { step: usize, steps: usize },
+    /// Shards arrive and are scored.
+    Index {
+        loaded_bytes: u64,
+        total_bytes: u64,
+        cached_bytes: u64,
+        rows: u64,
+        total_rows: u64,
+    },
+    /// The best rows so far; not final.
+    Hits {
+        hits: Vec<ResultHit>,
+        rows: u64,
+        total_rows: u64,
+    },
+}
+
+/// A training image in the ranking.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResultHit {
+    /// From 1.
+    pub rank: usize,
+    /// Row of the index.
+    pub id: u32,
+    /// Path of the image in the training set.
+    pub name: String,
+    /// Cosine similarity.
+    pub score: f32,
+    /// Calibrated share of all influence; `None` while provisional.
+    pub influence: Option<f64>,
+    /// URL relative to the manifest.
+    pub thumbnail: Option<String>,
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caption: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+/// Milliseconds of the parts of a query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Timings {
+    pub decode_ms: f64,
+    pub embed_ms: f64,
+    pub score_ms: f64,
+    pub total_ms: f64,
+}
+
+/// Facts of the opened index.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Info {
+    pub title: String,
+    pub description: String,
+    pub backbone: String,
+    pub dimension: usize,
+    pub count: u64,
+    pub device: String,
+    pub device_reason: String,
+    pub calibrator: CalibratorInfo,
+    pub mapper: Option<String>,
+    pub model_bytes: u64,
+    pub index_bytes: u64,
+}
+
+/// The calibrator with its effective bias.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CalibratorInfo {
+    pub inv_tau: f32,
+    pub bias: f32,
+    pub fitted: bool,
+}
+
+impl Info {
+    /// What a page shows of `manifest` and the device.
+    pub fn new(manifest: &Manifest, compute: &Compute, device_reason: &str) -> Self {
+        Self {
+            title: manifest.title.clone(),
+            description: manifest.description.clone(),
+            backbone: manifest.backbone.name.clone(),
+            dimension: manifest.dimension,
+            count: manifest.count,
+            device: compute.name().into(),
+            device_reason: device_reason.into(),
+            calibrator: CalibratorInfo {
+                inv_tau: manifest.calibrator.inv_tau,
+                bias: manifest.calibrator.effective_bias(),
+                fitted: manifest.calibrator.fitted,
+            },
+            mapper: manifest.synth_mapper.as_ref().map(|mapper| mapper.name.clone()),
+            model_bytes: manifest.totals.model_bytes,
+            index_bytes: manifest.totals.index_bytes,
+        }
+    }
+}
+
+/// The surroundings of a query: the worker of a page, or the native tool.
+#[allow(async_fn_in_trait, reason = "browser futures are not Send and need not be")]
+pub trait Host {
+    /// Takes note of `event`.
+    fn event(&self, event: Event);
+    /// A clock in milliseconds.
+    fn now_ms(&self) -> f64;
+    /// Lets other work run.
+    ///
+    /// # Errors
+    /// [`crate::Error::Cancelled`] when the caller gave up.
+    async fn breathe(&self) -> Result<()>;
+}
+
+/// A host that listens to nothing; its clock is real natively and stands still in a browser.
+pub struct Silent;
+
+impl Host for Silent {
+    fn event(&self, _event: Event) {}
+
+    fn now_ms(&self) -> f64 {
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            use std::sync::LazyLock;
+            static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+            START.elapsed().as_secs_f64() * 1e3
+        }
+        #[cfg(target_arch = "wasm32")]
+        0.0
+    }
+
+    async fn breathe(&self) -> Result<()> {
+        Ok(())
+    }
+}

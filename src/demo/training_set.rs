@@ -1,0 +1,224 @@
+//! Writes the demo's training set, its queries and their ground truth to a folder.
+//!
+//! ```text
+//! works/<slug>/<nn>.jpg   the training images, WORKS_PER_ARTIST of each artist
+//! works.csv               path,caption: paths relative to works/
+//! queries/<slug>.jpg      one work of each artist that is not in the set
+//! queries.json            [{"file", "artist", "slug"}]
+//! ground_truth.json       a test case: per query the works of its artist; paths relative to the folder
+//! complete.json           the generator's version; written last
+//! ```
+//!
+//! Invariants: a file appears under its name only when whole (it is written beside it and renamed),
+//! and `complete.json` stands only in a folder that this version of the generator filled.
+
+use super::{ARTISTS, Artist, paint, title};
+use crate::error::{Error, Result};
+use image::codecs::jpeg::JpegEncoder;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc;
+
+/// Training images of each artist.
+pub const WORKS_PER_ARTIST: u32 = 25;
+
+/// The number of the work that serves as an artist's query; outside the training images' numbers.
+pub const FIRST_QUERY: u32 = 1000;
+
+/// Rises whenever a change to the generator changes any file that it writes.
+pub const GENERATOR_VERSION: u32 = 1;
+
+const QUALITY: u8 = 90;
+const MARKER: &str = "complete.json";
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Complete {
+    generator: String,
+    version: u32,
+    works: usize,
+    queries: usize,
+}
+
+impl Complete {
+    fn current() -> Self {
+        Self {
+            generator: "data-attribution demo".to_owned(),
+            version: GENERATOR_VERSION,
+            works: ARTISTS.len() * WORKS_PER_ARTIST as usize,
+            queries: ARTISTS.len(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Query {
+    file: String,
+    artist: &'static str,
+    slug: &'static str,
+}
+
+/// One entry of a test case: queries, and the training images that they should retrieve.
+#[derive(Debug, Serialize)]
+struct Truth {
+    exemplar: Vec<String>,
+    synth: Synth,
+    class_id: &'static str,
+    category: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Synth {
+    held_out: Vec<String>,
+}
+
+/// An image to paint: where it goes, relative to the folder, and what it is.
+struct Job {
+    path: String,
+    artist: usize,
+    work: u32,
+}
+
+/// Fills `directory` (made if absent) with the demo's images and lists; see the module for the
+/// layout. Calls `progress(done, total)` after each image, on the calling thread. Images of an
+/// earlier complete run of the same version are kept, so a second run only looks.
+///
+/// # Errors
+/// [`Error::Io`] when a file or folder cannot be written, [`Error::Format`] when an image cannot be
+/// encoded.
+pub fn write(directory: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+    let marker = directory.join(MARKER);
+    let kept = fs::read(&marker)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Complete>(&bytes).ok())
+        .is_some_and(|found| found == Complete::current());
+    let mut jobs = jobs();
+    let total = jobs.len();
+    if kept {
+        jobs.retain(|job| !directory.join(&job.path).is_file());
+    } else if let Err(source) = fs::remove_file(&marker)
+        && source.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(Error::io(&marker, source));
+    }
+    make_folder(&directory.join("queries"))?;
+    for artist in ARTISTS {
+        make_folder(&directory.join("works").join(artist.slug))?;
+    }
+    paint_all(directory, &jobs, total, progress)?;
+    write_lists(directory)?;
+    write_json(directory, MARKER, &Complete::current())
+}
+
+fn work_path(slug: &str, work: u32) -> String {
+    format!("works/{slug}/{work:02}.jpg")
+}
+
+fn query_path(slug: &str) -> String {
+    format!("queries/{slug}.jpg")
+}
+
+fn jobs() -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for (artist, Artist { slug, .. }) in ARTISTS.iter().enumerate() {
+        jobs.extend((0..WORKS_PER_ARTIST).map(|work| Job {
+            path: work_path(slug, work),
+            artist,
+            work,
+        }));
+        jobs.push(Job {
+            path: query_path(slug),
+            artist,
+            work: FIRST_QUERY,
+        });
+    }
+    jobs
+}
+
+fn paint_all(
+    directory: &Path,
+    jobs: &[Job],
+    total: usize,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<()> {
+    let mut done = total - jobs.len();
+    progress(done, total);
+    let (sender, receiver) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let painter = scope.spawn(move || {
+            jobs.par_iter().try_for_each_with(sender, |sender, job| {
+                let image = paint(job.artist, job.work);
+                let mut bytes = Vec::new();
+                JpegEncoder::new_with_quality(&mut bytes, QUALITY)
+                    .encode_image(&image)
+                    .map_err(|e| Error::format(&job.path, e.to_string()))?;
+                write_whole(directory, &job.path, &bytes)?;
+                // The receiver outlives the painters, so sending cannot fail.
+                let _ = sender.send(());
+                Ok(())
+            })
+        });
+        for () in receiver {
+            done += 1;
+            progress(done, total);
+        }
+        match painter.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn write_lists(directory: &Path) -> Result<()> {
+    let mut table = String::from("path,caption\n");
+    for (index, artist) in ARTISTS.iter().enumerate() {
+        for work in 0..WORKS_PER_ARTIST {
+            // Captions hold a comma, so they are quoted; they hold no quotation mark.
+            table += &format!("{}/{work:02}.jpg,\"{}\"\n", artist.slug, title(index, work));
+        }
+    }
+    write_whole(directory, "works.csv", table.as_bytes())?;
+    let queries: Vec<Query> = ARTISTS
+        .iter()
+        .map(|artist| Query {
+            file: format!("{}.jpg", artist.slug),
+            artist: artist.name,
+            slug: artist.slug,
+        })
+        .collect();
+    write_json(directory, "queries.json", &queries)?;
+    let truth: Vec<Truth> = ARTISTS
+        .iter()
+        .map(|artist| Truth {
+            exemplar: (0..WORKS_PER_ARTIST)
+                .map(|work| work_path(artist.slug, work))
+                .collect(),
+            synth: Synth {
+                held_out: vec![query_path(artist.slug)],
+            },
+            class_id: artist.slug,
+            category: "style",
+        })
+        .collect();
+    write_json(directory, "ground_truth.json", &truth)
+}
+
+fn write_json(directory: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+    let mut bytes =
+        serde_json::to_vec_pretty(value).map_err(|e| Error::format(name, e.to_string()))?;
+    bytes.push(b'\n');
+    write_whole(directory, name, &bytes)
+}
+
+/// Writes beside the target and renames, so that a stopped run leaves no half file under a name.
+fn write_whole(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = directory.join(name);
+    let part = directory.join(format!("{name}.part"));
+    fs::write(&part, bytes).map_err(|e| Error::io(&part, e))?;
+    fs::rename(&part, &path).map_err(|e| Error::io(&path, e))
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| Error::io(path, e))
+}

@@ -1,0 +1,180 @@
+//! Where computation happens: the CPU, or the one GPU device that a page shares.
+//!
+//! Burn and the crate's own kernels use the same wgpu device and queue. A process has at most one
+//! such device, opened on first use. Invariant: a [`Compute::Gpu`] has passed the parity check, or was
+//! asked for by name and passed it too; a GPU that computes wrongly is an error, never a result.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use burn::tensor::Device;
+use burn::tensor::wgpu::WgpuSetup;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::score::kernels::Kernels;
+
+/// Which device the caller wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// The faster one, by a short measurement.
+    #[default]
+    Auto,
+    Cpu,
+    WebGpu,
+}
+
+/// The device in use.
+#[derive(Clone)]
+pub enum Compute {
+    Cpu,
+    Gpu(Rc<GpuDevice>),
+}
+
+impl Compute {
+    /// `cpu` or `webgpu`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Gpu(_) => "webgpu",
+        }
+    }
+
+    /// Burn's device.
+    pub fn burn(&self) -> Device {
+        match self {
+            Self::Cpu => Device::flex(),
+            Self::Gpu(gpu) => gpu.burn.clone(),
+        }
+    }
+
+    /// Whether int8 matrices are multiplied as they are.
+    pub fn keeps_int8(&self) -> bool {
+        matches!(self, Self::Gpu(_))
+    }
+}
+
+/// An opened GPU, shared by Burn and the crate's kernels.
+pub struct GpuDevice {
+    burn: Device,
+    setup: WgpuSetup,
+    kernels: RefCell<Option<Rc<Kernels>>>,
+}
+
+thread_local! {
+    static OPENED: RefCell<Option<Rc<GpuDevice>>> = const { RefCell::new(None) };
+}
+
+impl GpuDevice {
+    /// The GPU of this process; opens it on the first call.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when there is no usable adapter.
+    pub async fn open() -> Result<Rc<Self>> {
+        if let Some(gpu) = OPENED.with(|opened| opened.borrow().clone()) {
+            return Ok(gpu);
+        }
+        let (burn, setup) = Device::wgpu_options()
+            .init_with_setup_async()
+            .await
+            .map_err(|e| Error::device(format!("no usable adapter: {e}")))?;
+        let gpu = Rc::new(Self {
+            burn,
+            setup,
+            kernels: RefCell::new(None),
+        });
+        OPENED.with(|opened| *opened.borrow_mut() = Some(gpu.clone()));
+        Ok(gpu)
+    }
+
+    /// The adapter's own description.
+    pub fn description(&self) -> String {
+        let info = self.setup.adapter.get_info();
+        [info.name, info.driver, info.driver_info]
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .unwrap_or_else(|| "unnamed adapter".into())
+    }
+
+    /// Burn's handle of this device.
+    pub fn burn(&self) -> &Device {
+        &self.burn
+    }
+
+    pub(crate) fn device(&self) -> &wgpu::Device {
+        &self.setup.device
+    }
+
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
+        &self.setup.queue
+    }
+
+    /// The scoring kernels, compiled on the first call.
+    pub(crate) fn kernels(&self) -> Rc<Kernels> {
+        self.kernels
+            .borrow_mut()
+            .get_or_insert_with(|| Rc::new(Kernels::new(self.device())))
+            .clone()
+    }
+
+    pub(crate) fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device().create_command_encoder(&Default::default())
+    }
+
+    /// A zeroed storage buffer of at least `bytes` bytes.
+    pub(crate) fn storage(&self, label: &str, bytes: usize) -> wgpu::Buffer {
+        self.buffer(label, bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC)
+    }
+
+    pub(crate) fn uniform(&self, label: &str, bytes: usize) -> wgpu::Buffer {
+        self.buffer(label, bytes, wgpu::BufferUsages::UNIFORM)
+    }
+
+    fn buffer(&self, label: &str, bytes: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes.next_multiple_of(16).max(16) as u64,
+            usage: usage | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Reads the first bytes of each buffer, one after another.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device is lost or the buffers cannot be mapped.
+    pub(crate) async fn read(&self, parts: &[(&wgpu::Buffer, usize)]) -> Result<Vec<u8>> {
+        let total = parts.iter().map(|(_, bytes)| bytes).sum::<usize>() as u64;
+        let staging = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("readback"),
+            size: total,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.encoder();
+        let mut offset = 0;
+        for (buffer, bytes) in parts {
+            encoder.copy_buffer_to_buffer(buffer, 0, &staging, offset, *bytes as u64);
+            offset += *bytes as u64;
+        }
+        self.queue().submit([encoder.finish()]);
+        let (sender, receiver) = futures_channel::oneshot::channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone only when the query was cancelled.
+            let _ = sender.send(result);
+        });
+        #[cfg(not(target_arch = "wasm32"))]
+        self.device()
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|e| Error::device(format!("waiting for the device: {e}")))?;
+        receiver
+            .await
+            .map_err(|_| Error::device("the device was lost"))?
+            .map_err(|e| Error::device(format!("reading a buffer back: {e}")))?;
+        let view = staging
+            .get_mapped_range(..)
+            .map_err(|e| Error::device(format!("reading a buffer back: {e}")))?;
+        Ok(view.to_vec())
+    }
+}

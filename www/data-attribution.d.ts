@@ -1,0 +1,130 @@
+/** Which training images is a generated image made of? Answered in the browser, from static files. */
+
+export type Device = "auto" | "cpu" | "webgpu";
+
+/**
+ * - `not-an-image`, `damaged-image`, `image-too-large`: the query cannot be used
+ * - `format`, `newer-version`, `integrity`, `identity-mismatch`: a file of the index or model cannot be used
+ * - `not-found`, `network`: a file could not be fetched
+ * - `device`: the asked-for device cannot be used here
+ * - `not-finite`: the computation gave values that are no numbers, so there is no result
+ * - `invalid-argument`: the call itself is wrong
+ * - `cancelled`: by the `signal`; the error's `name` is then `AbortError`
+ * - `disposed`: the Attributor was disposed before or during the call
+ * - `internal`: the worker died; open a new Attributor
+ */
+export type AttributionErrorCode =
+  | "not-an-image" | "damaged-image" | "image-too-large"
+  | "format" | "newer-version" | "integrity" | "identity-mismatch"
+  | "not-found" | "network" | "device" | "not-finite"
+  | "invalid-argument" | "cancelled" | "disposed" | "internal";
+
+export class AttributionError extends Error {
+  constructor(code: AttributionErrorCode | (string & {}), message: string, options?: { cause?: unknown });
+  /** Stable; later versions may add codes. */
+  readonly code: AttributionErrorCode | (string & {});
+}
+
+/** One ranked item of the index. */
+export interface Hit {
+  /** From 1. */
+  readonly rank: number;
+  readonly id: number | string;
+  readonly name: string;
+  /** Similarity: the cosine between the mapped features, in [-1, 1]. Not calibrated. */
+  readonly score: number;
+  /** Calibrated share of influence over all items, in [0, 1]; null while the result is provisional. */
+  readonly influence: number | null;
+  /** Absolute URL, or null where the index has no thumbnails. */
+  readonly thumbnail: string | null;
+  /** Size of the original, pixels. */
+  readonly width: number;
+  readonly height: number;
+  readonly caption?: string;
+  /** As written in the index: check the scheme before using it as a link. */
+  readonly link?: string;
+}
+
+export interface Info {
+  readonly title: string;
+  readonly description?: string;
+  readonly backbone: string;
+  /** Values per feature. */
+  readonly dimension: number;
+  /** Items in the index. */
+  readonly count: number;
+  /** The device in use: "cpu" or "webgpu". */
+  readonly device: string;
+  readonly deviceReason: string;
+  /** `bias` is the effective one, as it enters the formula. */
+  readonly calibrator: { readonly invTau: number; readonly bias: number };
+  readonly mapper: string;
+  /** Download sizes, bytes. */
+  readonly modelBytes: number;
+  readonly indexBytes: number;
+}
+
+export interface Timings {
+  readonly decodeMs: number;
+  readonly embedMs: number;
+  readonly scoreMs: number;
+  readonly totalMs: number;
+}
+
+export interface Result {
+  /** By rank; at most `topK`. */
+  readonly hits: readonly Hit[];
+  /** Influence of all items not in `hits`, in [0, 1]. */
+  readonly remainingInfluence: number;
+  /** Items ranked. */
+  readonly count: number;
+  readonly device: string;
+  readonly timings: Timings;
+  readonly bytes: { readonly fetched: number; readonly cached: number };
+}
+
+export type ProgressEvent =
+  | { readonly type: "device"; readonly device: string; readonly reason: string }
+  | { readonly type: "manifest"; readonly info: Partial<Info> }
+  | { readonly type: "model"; readonly loadedBytes: number; readonly totalBytes: number; readonly cachedBytes: number }
+  | { readonly type: "preprocess"; readonly width: number; readonly height: number }
+  | { readonly type: "embed"; readonly step: number; readonly steps: number }
+  | {
+      readonly type: "index";
+      readonly loadedBytes: number; readonly totalBytes: number; readonly cachedBytes: number;
+      readonly rows: number; readonly totalRows: number;
+    }
+  /** Provisional: the best of the `rows` read so far, by similarity; influence is null. */
+  | { readonly type: "hits"; readonly hits: readonly Hit[]; readonly rows: number; readonly totalRows: number };
+
+export interface CallOptions {
+  readonly onProgress?: (event: ProgressEvent) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface OpenOptions extends CallOptions {
+  /** Default "auto": the faster one that gives right results here. */
+  readonly device?: Device;
+}
+
+export interface AttributeOptions extends CallOptions {
+  /** How many hits to return, from 1; default 100. */
+  readonly topK?: number;
+}
+
+/** What can be attributed. Pixels of an ImageBitmap pass through a canvas: alpha is lossy there. */
+export type ImageSource = Blob | string | URL | ImageBitmap;
+
+export class Attributor {
+  private constructor();
+  /**
+   * Opens an index by the URL of its manifest (relative to the page). All Attributors of a page share one worker, which
+   * must come from the page's own origin.
+   */
+  static open(manifest: string | URL, options?: OpenOptions): Promise<Attributor>;
+  readonly info: Info;
+  /** Calls on one Attributor run one after the other, in the order of the calls. */
+  attribute(source: ImageSource, options?: AttributeOptions): Promise<Result>;
+  /** Frees its memory; running calls reject with the code "disposed". Safe to call twice. */
+  dispose(): void;
+}

@@ -1,0 +1,278 @@
+// <data-attribution src="demo/manifest.json">: the whole thing as one element.
+//
+// It downloads nothing big before the first query (unless `eager`); the manifest alone is read, to say how much that
+// will be. Attributes hold the settings and properties reflect them; `state` is idle, loading, streaming, done or error.
+
+import { AttributionError } from "./attribution-error.js";
+import { STYLE } from "./element-style.js";
+import { formatCount } from "./format.js";
+import { OpenedIndex } from "./opened-index.js";
+import { readPoster } from "./poster.js";
+import { describeQuery } from "./query-source.js";
+import { defaultColumns, mostRetrieved, SETTINGS, settingValue } from "./settings.js";
+import { createView } from "./view.js";
+
+/** While the index streams in, provisional hits are drawn at most this often. */
+const REDRAW_MS = 250;
+
+/** Elements in the document, in order of connection: a paste goes to the first. */
+const connected = new Set();
+
+// Importing the module outside a browser, for example to render a page on a server, must not fail.
+const Base = globalThis.HTMLElement ?? class {};
+
+export class DataAttributionElement extends Base {
+  static observedAttributes = ["src", "examples", "device", ...Object.values(SETTINGS).map(({ attribute }) => attribute)];
+
+  #view;
+  #state = "idle";
+  #error = null;
+  /** The last finished query: { result, info, query }. Kept through errors and cancellations of later ones. */
+  #last = null;
+  #index = new OpenedIndex();
+  #abort = null;
+  #query = null;
+  #lastDraw = 0;
+  #resize = null;
+
+  constructor() {
+    super();
+    this.#view = createView({
+      onSource: (source, label) => this.#startQuietly(source, label),
+      onRefused: (text) => this.#fail(new AttributionError("not-an-image", text)),
+      onCancel: () => this.cancel(),
+      onSetting: (name, value) => (this[name] = value),
+      onAction: (action) => this.#act(action),
+      linkBase: () => this.#url("src") ?? document.baseURI,
+    });
+    const root = this.attachShadow({ mode: "open" });
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    root.adoptedStyleSheets = [sheet];
+    root.append(this.#view.root);
+  }
+
+  connectedCallback() {
+    // Properties set before the element was defined hide the accessors until they are set again.
+    for (const name of ["src", "device", "examples", "eager", ...Object.keys(SETTINGS)]) {
+      if (!Object.hasOwn(this, name)) continue;
+      const value = this[name];
+      delete this[name];
+      this[name] = value;
+    }
+    connected.add(this);
+    document.addEventListener("paste", this.#onPaste);
+    this.#resize = new ResizeObserver(() => this.#view.relayout(this.#settings()));
+    this.#resize.observe(this);
+    this.#loadPoster();
+    this.#view.examples.load(this.#url("examples"));
+    if (this.eager && this.src) this.#open().catch(() => {});
+  }
+
+  disconnectedCallback() {
+    connected.delete(this);
+    document.removeEventListener("paste", this.#onPaste);
+    this.#resize.disconnect();
+    // An element that is only moved is connected again at once.
+    queueMicrotask(() => {
+      if (!this.isConnected) this.#close();
+    });
+  }
+
+  attributeChangedCallback(name, before, after) {
+    if (before === after) return;
+    if (name === "examples") {
+      if (this.isConnected) this.#view.examples.load(this.#url("examples"));
+    } else if (name === "src" || name === "device") {
+      this.#close();
+      if (name === "src") this.#reset();
+    } else {
+      this.#view.relayout(this.#settings());
+    }
+  }
+
+  /** Ranks the index by a Blob or File, a URL or an ImageBitmap, and shows the result; a running query is cancelled. */
+  async attribute(source) {
+    return this.#run(await describeQuery(source));
+  }
+
+  /** Stops the running query and its downloads; the previous result comes back. */
+  cancel() {
+    this.#abort?.abort();
+    this.#index.cancel();
+  }
+
+  get state() { return this.#state; }
+  get result() { return this.#last?.result ?? null; }
+  get error() { return this.#error; }
+  get info() { return this.#index.attributor?.info ?? this.#last?.info ?? null; }
+  get src() { return this.getAttribute("src"); }
+  set src(value) { this.#reflect("src", value); }
+  get examples() { return this.getAttribute("examples"); }
+  set examples(value) { this.#reflect("examples", value); }
+  get device() { return this.getAttribute("device") || "auto"; }
+  set device(value) { this.#reflect("device", value); }
+  get eager() { return this.hasAttribute("eager"); }
+  set eager(value) { this.toggleAttribute("eager", Boolean(value)); }
+  get topK() { return settingValue("topK", this.getAttribute("top-k")); }
+  set topK(value) { this.#reflect("top-k", value); }
+  get columns() { return this.hasAttribute("columns") ? settingValue("columns", this.getAttribute("columns")) : defaultColumns(this.clientWidth); }
+  set columns(value) { this.#reflect("columns", value); }
+  get resolution() { return settingValue("resolution", this.getAttribute("resolution")); }
+  set resolution(value) { this.#reflect("resolution", value); }
+  get padding() { return settingValue("padding", this.getAttribute("padding")); }
+  set padding(value) { this.#reflect("padding", value); }
+
+  #reflect(attribute, value) {
+    if (value === null || value === undefined) this.removeAttribute(attribute);
+    else this.setAttribute(attribute, String(value));
+  }
+
+  #settings() {
+    return Object.fromEntries(Object.keys(SETTINGS).map((name) => [name, this[name]]));
+  }
+
+  #url(attribute) {
+    const value = this.getAttribute(attribute);
+    return value && URL.canParse(value, document.baseURI) ? new URL(value, document.baseURI).href : null;
+  }
+
+  #onPaste = (event) => {
+    const [first] = connected;
+    const inside = event.composedPath().includes(this);
+    const typing = event.composedPath().some((node) => node.isContentEditable || /^(input|textarea)$/i.test(node.localName ?? ""));
+    if ((!inside && first !== this) || (typing && !inside) || !event.clipboardData?.files.length) return;
+    event.preventDefault();
+    this.#view.stage.takeTransfer(event.clipboardData);
+  };
+
+  async #loadPoster() {
+    const url = this.#url("src");
+    const poster = url ? await readPoster(url) : null;
+    if (url === this.#url("src")) this.#view.showPoster(poster);
+  }
+
+  /** From the page's own controls: errors are shown, there is no caller to reject to. */
+  #startQuietly(source, label) {
+    this.#run({ source, label, preview: source }).catch(() => {});
+  }
+
+  async #run(query) {
+    this.#abort?.abort();
+    const abort = (this.#abort = new AbortController());
+    const current = () => this.#abort === abort;
+    this.#query = query;
+    this.#error = null;
+    this.#lastDraw = 0;
+    this.#view.hideError();
+    this.#view.stage.show(query);
+    this.#view.stage.reveal();
+    this.#view.examples.mark(query.source);
+    this.#view.progress.start("Preparing");
+    this.#setState("loading");
+    this.#view.announce("Preparing the model.");
+    const onProgress = (event) => current() && this.#onProgress(event);
+    try {
+      const attributor = await untilAborted(this.#open(), abort.signal);
+      const { info } = attributor;
+      this.#view.progress.heading("Comparing");
+      this.#view.announce(`Comparing your image with ${formatCount(info.count)} works.`);
+      const result = await attributor.attribute(query.source, { topK: mostRetrieved(info.count), onProgress, signal: abort.signal });
+      this.#last = { result, info, query };
+      this.#abort = null;
+      this.#setState("done");
+      this.#view.showResult(result, info, this.#settings());
+      const [first] = result.hits;
+      this.#view.announce(`Done: ${formatCount(result.hits.length)} works ranked.${first ? ` Most influential: ${first.name}.` : ""}`);
+      this.dispatchEvent(new CustomEvent("result", { detail: result, composed: true }));
+      return result;
+    } catch (error) {
+      if (current()) this.#afterFailure(error);
+      throw error;
+    }
+  }
+
+  #afterFailure(error) {
+    this.#abort = null;
+    // The worker is gone, or the session with it: the next query opens the index again.
+    if (error.code === "internal" || error.code === "disposed") this.#close();
+    if (this.#last) {
+      this.#setState("done");
+      this.#view.stage.show(this.#last.query);
+      this.#view.examples.mark(this.#last.query.source);
+      this.#view.showResult(this.#last.result, this.#last.info, this.#settings());
+    } else {
+      this.#setState("idle");
+      this.#view.clear();
+      this.#view.stage.show(null);
+      this.#view.examples.mark(null);
+    }
+    if (error.code === "cancelled") this.#view.announce("Cancelled.");
+    else this.#fail(error);
+  }
+
+  #fail(error) {
+    this.#error = error;
+    this.#view.showError(error);
+    this.#setState("error");
+    this.dispatchEvent(new CustomEvent("error", { detail: error, composed: true }));
+  }
+
+  #open() {
+    if (!this.src) return Promise.reject(new AttributionError("invalid-argument", "<data-attribution> has no src"));
+    return this.#index.open(this.src, { device: this.device, onProgress: (event) => this.#onProgress(event) });
+  }
+
+  #onProgress(event) {
+    this.#view.progress.add(event);
+    if (this.#abort && this.#state !== "streaming" && (event.type === "index" || event.type === "hits")) this.#setState("streaming");
+    if (this.#abort && event.type === "hits" && event.hits.length > 0 && performance.now() - this.#lastDraw > REDRAW_MS) {
+      this.#lastDraw = performance.now();
+      this.#view.showProvisional(event, this.info, this.#settings());
+    }
+    this.dispatchEvent(new CustomEvent("progress", { detail: event, composed: true }));
+  }
+
+  #act(action) {
+    if (action === "cpu") this.device = "cpu";
+    const query = this.#query;
+    if (query && (action === "retry" || action === "cpu")) this.#startQuietly(query.source, query.label);
+  }
+
+  #close() {
+    this.#index.close();
+    this.#view.progress.forget();
+    this.#view.close();
+  }
+
+  /** Another index: results of the former one would be wrong beside it. */
+  #reset() {
+    this.#abort?.abort();
+    this.#last = null;
+    this.#query = null;
+    this.#error = null;
+    this.#view.hideError();
+    this.#view.clear();
+    this.#view.stage.show(null);
+    this.#setState("idle");
+    if (this.isConnected) this.#loadPoster();
+  }
+
+  #setState(state) {
+    this.#state = state;
+    this.#view.setState(state);
+  }
+}
+
+function untilAborted(promise, signal) {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(new AttributionError("cancelled", "the call was cancelled"));
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject);
+  });
+}
+
+if (globalThis.customElements && !customElements.get("data-attribution")) {
+  customElements.define("data-attribution", DataAttributionElement);
+}
