@@ -6,9 +6,13 @@ pub mod backbone;
 pub mod checkpoint;
 pub mod device;
 pub mod error;
+#[cfg(feature = "cli")]
+pub mod files;
 pub mod format;
 pub mod preprocess;
 pub mod score;
 pub mod source;
+#[cfg(target_arch = "wasm32")]
+mod web;
 
 pub use error::{Error, Result};

@@ -173,7 +173,8 @@ fn files_decode_to_the_pixels_of_pillow() {
 }
 
 /// libjpeg-turbo and zune-jpeg round the inverse transform, the chroma and the colour differently.
-/// Measured: without chroma subsampling at most 3 levels, 0.02 on average; with it at most 5 and 0.4.
+/// Measured on smooth pictures with noise up to 1000x999: without chroma subsampling at most
+/// 3 levels, 0.02 on average; with it at most 5 levels, 0.4 on average. These small files stay below that.
 #[test]
 fn jpeg_is_within_the_stated_bound_of_pillow() {
     for entry in golden().jpeg {
@@ -190,7 +191,7 @@ fn jpeg_is_within_the_stated_bound_of_pillow() {
         let mean = differences().map(f64::from).sum::<f64>() / expected.len() as f64;
         let subsampled =
             !["444.jpg", "grey.jpg", "orientation.jpg", "cmyk.jpg"].contains(&&*entry.file);
-        let (level_bound, mean_bound) = if subsampled { (5, 0.5) } else { (3, 0.04) };
+        let (level_bound, mean_bound) = if subsampled { (4, 0.4) } else { (3, 0.04) };
         println!("{}: at most {largest}, on average {mean:.4}", entry.file);
         assert!(largest <= level_bound, "{}: {largest} levels", entry.file);
         assert!(mean <= mean_bound, "{}: {mean} on average", entry.file);

@@ -5,6 +5,7 @@
 //
 // This module only talks to a worker; images are decoded, embedded and ranked there, never sent anywhere.
 
+import { untilAborted } from "./abort.js";
 import { AttributionError, cancelledError, disposedError } from "./attribution-error.js";
 import { acquireConnection } from "./worker-connection.js";
 
@@ -110,18 +111,6 @@ export class Attributor {
 }
 
 const OPENED = Symbol("opened");
-
-function untilAborted(promise, signal) {
-  if (signal.aborted) return Promise.reject(signal.reason);
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(() => {
-      signal.removeEventListener("abort", abort);
-      resolve();
-    });
-  });
-}
 
 function absoluteUrl(url) {
   try {

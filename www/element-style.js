@@ -65,8 +65,9 @@ h2 { font-size: 1.5rem; line-height: 1.2; font-weight: 600; letter-spacing: -0.0
 .prompt .icon { width: 40px; height: 40px; stroke-width: 1.2; color: var(--_accent); margin-bottom: 0.35rem; }
 .prompt-title { font-size: 1.25rem; font-weight: 600; letter-spacing: -0.01em; }
 .choose { margin-top: 1rem; }
-.stage.filled .frame { flex: none; width: fit-content; max-width: 100%; min-height: 0; background: none; border-radius: 6px; }
-.query-image { display: block; width: min(100%, 34rem * var(--aspect, 1)); height: auto; }
+.stage.filled .frame, .stage.filled figcaption { width: min(100%, 34rem * var(--aspect, 1)); }
+.stage.filled .frame { flex: none; min-height: 0; background: none; border-radius: 6px; }
+.query-image { display: block; width: 100%; height: auto; }
 .no-preview { padding: 4rem 2rem; text-align: center; background: var(--_sunken); }
 .stage figcaption { display: flex; justify-content: space-between; align-items: center; gap: 1rem; font-size: 0.9375rem; }
 .query-label { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--_muted); }
@@ -118,7 +119,7 @@ dd { font-weight: 500; overflow-wrap: anywhere; }
 .notes { margin-top: 3rem; border-top: 1px solid var(--_border); padding-top: 1rem; }
 .notes summary { cursor: pointer; font-weight: 500; padding: 0.4rem 0; border-radius: 4px; width: fit-content; }
 .notes-body { display: grid; gap: 2rem; padding: 1rem 0 0.5rem; }
-.prose { display: grid; gap: 0.9rem; max-width: 38rem; }
+.prose { display: grid; align-content: start; gap: 0.9rem; max-width: 38rem; }
 .about dl { grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); }
 .about p { margin-top: 1rem; }
 

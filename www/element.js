@@ -3,10 +3,12 @@
 // It downloads nothing big before the first query (unless `eager`); the manifest alone is read, to say how much that
 // will be. Attributes hold the settings and properties reflect them; `state` is idle, loading, streaming, done or error.
 
-import { AttributionError } from "./attribution-error.js";
+import { untilAborted } from "./abort.js";
+import { AttributionError, cancelledError } from "./attribution-error.js";
 import { STYLE } from "./element-style.js";
 import { formatCount } from "./format.js";
 import { OpenedIndex } from "./opened-index.js";
+import { listenForPaste } from "./paste.js";
 import { readPoster } from "./poster.js";
 import { describeQuery } from "./query-source.js";
 import { defaultColumns, mostRetrieved, SETTINGS, settingValue } from "./settings.js";
@@ -14,9 +16,6 @@ import { createView } from "./view.js";
 
 /** While the index streams in, provisional hits are drawn at most this often. */
 const REDRAW_MS = 250;
-
-/** Elements in the document, in order of connection: a paste goes to the first. */
-const connected = new Set();
 
 // Importing the module outside a browser, for example to render a page on a server, must not fail.
 const Base = globalThis.HTMLElement ?? class {};
@@ -34,12 +33,13 @@ export class DataAttributionElement extends Base {
   #query = null;
   #lastDraw = 0;
   #resize = null;
+  #stopPaste = null;
 
   constructor() {
     super();
     this.#view = createView({
       onSource: (source, label) => this.#startQuietly(source, label),
-      onRefused: (text) => this.#fail(new AttributionError("not-an-image", text)),
+      onRefused: (text) => this.#refuse(new AttributionError("invalid-argument", text)),
       onCancel: () => this.cancel(),
       onSetting: (name, value) => (this[name] = value),
       onAction: (action) => this.#act(action),
@@ -60,8 +60,7 @@ export class DataAttributionElement extends Base {
       delete this[name];
       this[name] = value;
     }
-    connected.add(this);
-    document.addEventListener("paste", this.#onPaste);
+    this.#stopPaste = listenForPaste(this, (clipboard) => this.#view.stage.takeTransfer(clipboard));
     this.#resize = new ResizeObserver(() => this.#view.relayout(this.#settings()));
     this.#resize.observe(this);
     this.#loadPoster();
@@ -70,8 +69,7 @@ export class DataAttributionElement extends Base {
   }
 
   disconnectedCallback() {
-    connected.delete(this);
-    document.removeEventListener("paste", this.#onPaste);
+    this.#stopPaste();
     this.#resize.disconnect();
     // An element that is only moved is connected again at once.
     queueMicrotask(() => {
@@ -83,9 +81,10 @@ export class DataAttributionElement extends Base {
     if (before === after) return;
     if (name === "examples") {
       if (this.isConnected) this.#view.examples.load(this.#url("examples"));
-    } else if (name === "src" || name === "device") {
+    } else if (name === "device") {
       this.#close();
-      if (name === "src") this.#reset();
+    } else if (name === "src") {
+      this.#reset();
     } else {
       this.#view.relayout(this.#settings());
     }
@@ -98,7 +97,7 @@ export class DataAttributionElement extends Base {
 
   /** Stops the running query and its downloads; the previous result comes back. */
   cancel() {
-    this.#abort?.abort();
+    this.#abort?.abort(cancelledError());
     this.#index.cancel();
   }
 
@@ -137,15 +136,6 @@ export class DataAttributionElement extends Base {
     return value && URL.canParse(value, document.baseURI) ? new URL(value, document.baseURI).href : null;
   }
 
-  #onPaste = (event) => {
-    const [first] = connected;
-    const inside = event.composedPath().includes(this);
-    const typing = event.composedPath().some((node) => node.isContentEditable || /^(input|textarea)$/i.test(node.localName ?? ""));
-    if ((!inside && first !== this) || (typing && !inside) || !event.clipboardData?.files.length) return;
-    event.preventDefault();
-    this.#view.stage.takeTransfer(event.clipboardData);
-  };
-
   async #loadPoster() {
     const url = this.#url("src");
     const poster = url ? await readPoster(url) : null;
@@ -158,7 +148,7 @@ export class DataAttributionElement extends Base {
   }
 
   async #run(query) {
-    this.#abort?.abort();
+    this.#abort?.abort(cancelledError());
     const abort = (this.#abort = new AbortController());
     const current = () => this.#abort === abort;
     this.#query = query;
@@ -211,6 +201,12 @@ export class DataAttributionElement extends Base {
     else this.#fail(error);
   }
 
+  /** What was dropped is no image: a query that runs goes on. */
+  #refuse(error) {
+    if (this.#abort) this.#view.showError(error);
+    else this.#fail(error);
+  }
+
   #fail(error) {
     this.#error = error;
     this.#view.showError(error);
@@ -240,6 +236,7 @@ export class DataAttributionElement extends Base {
   }
 
   #close() {
+    this.#abort?.abort(cancelledError());
     this.#index.close();
     this.#view.progress.forget();
     this.#view.close();
@@ -247,7 +244,10 @@ export class DataAttributionElement extends Base {
 
   /** Another index: results of the former one would be wrong beside it. */
   #reset() {
-    this.#abort?.abort();
+    const abort = this.#abort;
+    this.#abort = null;
+    abort?.abort(cancelledError());
+    this.#close();
     this.#last = null;
     this.#query = null;
     this.#error = null;
@@ -262,15 +262,6 @@ export class DataAttributionElement extends Base {
     this.#state = state;
     this.#view.setState(state);
   }
-}
-
-function untilAborted(promise, signal) {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(new AttributionError("cancelled", "the call was cancelled"));
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject);
-  });
 }
 
 if (globalThis.customElements && !customElements.get("data-attribution")) {

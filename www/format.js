@@ -23,18 +23,18 @@ export function formatBytes(bytes) {
     value /= 1000;
     unit += 1;
   }
-  if (unit === 0) return `${Math.round(value)} B`;
+  if (unit === 0) return `${Math.round(value)}\u00a0B`;
   const digits = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
-  return `${value.toFixed(digits)} ${units[unit]}`;
+  return `${value.toFixed(digits)}\u00a0${units[unit]}`;
 }
 
 /** "312 ms", "1.24 s", "2 min 5 s" */
 export function formatDuration(milliseconds) {
   if (!Number.isFinite(milliseconds) || milliseconds < 0) return "unknown time";
-  if (milliseconds < 999.5) return `${Math.round(milliseconds)} ms`;
-  if (milliseconds < 59_950) return `${(milliseconds / 1000).toFixed(milliseconds < 9_995 ? 2 : 1)} s`;
+  if (milliseconds < 999.5) return `${Math.round(milliseconds)}\u00a0ms`;
+  if (milliseconds < 59_950) return `${(milliseconds / 1000).toFixed(milliseconds < 9_995 ? 2 : 1)}\u00a0s`;
   const seconds = Math.round(milliseconds / 1000);
-  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return `${Math.floor(seconds / 60)}\u00a0min ${seconds % 60}\u00a0s`;
 }
 
 /** A share in [0, 1] as "12.4 %"; small shares keep two digits, "0.043 %", and end at "< 0.001 %". */

@@ -60,9 +60,9 @@ export const GALLERY_STYLE = `
 .dialog-details dl { grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
 @media (max-width: 36rem) {
   .dialog-images { flex-wrap: wrap; width: 100%; }
-  .dialog-images .dialog-hit { flex: 1 1 100%; order: -1; }
-  .dialog-images .dialog-hit img { width: min(100%, 50dvh * var(--hit-aspect, 1)); }
-  .dialog-images .dialog-query { flex: 0 0 36%; }
+  .dialog-images .dialog-hit { flex: 0 0 100% !important; order: -1; }
+  .dialog-images .dialog-hit img { width: min(100%, 42dvh * var(--hit-aspect, 1)); }
+  .dialog-images .dialog-query { flex: 0 0 36% !important; }
 }
 
 @container (min-width: 44rem) { .controls { grid-template-columns: repeat(4, 1fr); } }

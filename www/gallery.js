@@ -152,10 +152,10 @@ function placesOf(items) {
 function glide(before, items) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   const timing = { duration: GLIDE_MS, easing: "cubic-bezier(0.2, 0, 0, 1)" };
-  for (const [id, { button }] of items) {
-    const now = button.getBoundingClientRect();
+  // All places are read before the first animation: reading after writing would lay out the page again each time.
+  const places = [...items].map(([id, { button }]) => ({ button, old: before.get(id), now: button.getBoundingClientRect() }));
+  for (const { button, old, now } of places) {
     if (now.bottom < 0 || now.top > innerHeight || now.width === 0) continue;
-    const old = before.get(id);
     if (!old || old.width === 0) {
       button.animate([{ opacity: 0 }, { opacity: 1 }], timing);
       continue;

@@ -9,7 +9,7 @@
 
 export const MINIMUM_SIDE_PX = 24;
 /** Longer shapes are drawn as if their area were that of a box of this ratio. */
-const LONGEST_RATIO = 2.5;
+const LONGEST_RATIO = 1.5;
 /** A row is scaled down at most to this; beyond it the next image starts a row and the gaps grow instead. */
 const SMALLEST_SCALE = 0.5;
 /** Until influences are known all images get this part of the full height. */

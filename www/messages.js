@@ -16,6 +16,8 @@ const MESSAGES = {
 };
 
 export function messageFor(error) {
+  // The element's own: what was dropped or pasted is described better by the error itself.
+  if (error?.code === "invalid-argument") return { text: error.message, action: null, detail: "" };
   const [text, action] = MESSAGES[error?.code] ?? ["This did not work. Try again, or choose another image.", "retry"];
   return { text, action, detail: String(error?.message ?? error) };
 }

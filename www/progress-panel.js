@@ -9,8 +9,9 @@ import { formatBytes, formatCount } from "./format.js";
  */
 export function foldProgress(steps, event) {
   switch (event.type) {
+    case "program":
     case "model":
-      return { ...steps, model: byteStep(event) };
+      return { ...steps, [event.type]: byteStep(event) };
     case "preprocess":
       return { ...steps, image: { fraction: 0, text: `${formatCount(event.width)} \u00d7 ${formatCount(event.height)} px` } };
     case "embed":
@@ -25,13 +26,14 @@ export function foldProgress(steps, event) {
 }
 
 function byteStep({ loadedBytes, totalBytes, cachedBytes }) {
-  const fraction = totalBytes > 0 ? Math.min(loadedBytes / totalBytes, 1) : null;
+  if (!(totalBytes > 0)) return { fraction: null, text: formatBytes(loadedBytes) };
+  const fraction = Math.min(loadedBytes / totalBytes, 1);
   const stored = cachedBytes > 0 && cachedBytes >= loadedBytes ? ", stored in this browser" : "";
   const text = fraction === 1 ? `${formatBytes(totalBytes)}${stored}` : `${formatBytes(loadedBytes)} of ${formatBytes(totalBytes)}${stored}`;
   return { fraction, text };
 }
 
-const LABELS = { model: "Model", image: "Your image", index: "Index" };
+const LABELS = { program: "Program", model: "Model", image: "Your image", index: "Index" };
 
 export function createProgressPanel({ onCancel }) {
   const rows = Object.fromEntries(Object.entries(LABELS).map(([name, label]) => [name, createRow(label)]));
@@ -50,9 +52,9 @@ export function createProgressPanel({ onCancel }) {
 
   return {
     root,
-    /** Shows the panel with nothing done yet; a model that is already in memory keeps its line. */
+    /** Shows the panel with nothing done yet; what is already in memory keeps its line. */
     start(text) {
-      steps = steps.model?.fraction === 1 ? { model: steps.model } : {};
+      steps = Object.fromEntries(["program", "model"].filter((name) => steps[name]?.fraction === 1).map((name) => [name, steps[name]]));
       title.textContent = text;
       root.hidden = false;
       render();

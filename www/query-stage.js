@@ -31,12 +31,13 @@ export function createStage({ onSource, onRefused }) {
   }
 
   function fit() {
-    image.style.setProperty("--aspect", String(image.naturalWidth / image.naturalHeight || 1));
+    root.style.setProperty("--aspect", String(image.naturalWidth / image.naturalHeight || 1));
   }
 
   function showNoPreview() {
     image.hidden = true;
     noPreview.hidden = false;
+    root.style.removeProperty("--aspect");
   }
 
   /** Shows a query { source, label }, or the prompt for null. */

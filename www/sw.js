@@ -64,7 +64,8 @@ async function networkFirst(event, cacheName) {
     store(event, cacheName, response);
     return response;
   } catch (error) {
-    const kept = await (await caches.open(cacheName)).match(event.request, { ignoreSearch: true });
+    const cache = await caches.open(cacheName);
+    const kept = (await cache.match(event.request)) ?? (event.request.mode === "navigate" ? await cache.match("./") : undefined);
     if (kept) return kept;
     throw error;
   }

@@ -3,32 +3,20 @@
 // Messages in:  open, attribute (both with a `call` number), cancel {call}, close {session}.
 // Messages out: event {call, event}, done {call, value}, failed {call, code, message}, died {message}.
 
+import { loadProgram } from "./program.js";
+
 /** Larger images are refused before their pixels are copied out of a canvas. */
 const MAX_BITMAP_PIXELS = 64e6;
 
 const sessions = new Map();
 const running = new Map();
 let lastSession = 0;
-let loading = null;
-
-function loadModule() {
-  loading ??= import("./wasm/data_attribution.js")
-    .then(async (module) => {
-      await module.default();
-      return module;
-    })
-    .catch((error) => {
-      // A later call may try again: the usual cause is a connection that was cut.
-      loading = null;
-      throw coded("network", `the WebAssembly module could not be loaded: ${error.message}`);
-    });
-  return loading;
-}
 
 async function open({ call, manifestUrl, options }, signal) {
-  const { Session } = await loadModule();
+  const emit = emitter(call);
+  const { Session } = await loadProgram(emit);
   signal.throwIfAborted();
-  const session = await Session.open(manifestUrl, options, emitter(call), signal);
+  const session = await Session.open(manifestUrl, options, emit, signal);
   if (signal.aborted) {
     session.free();
     throw coded("cancelled", "the call was cancelled");

@@ -118,6 +118,16 @@ impl<S: Source> Attributor<S> {
         Info::new(&self.manifest, &self.compute, &self.device_reason)
     }
 
+    /// Where the index comes from.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// `cpu` or `webgpu`.
+    pub fn device_name(&self) -> &'static str {
+        self.compute.name()
+    }
+
     /// The feature of `image`, as the query would be ranked by; unit length, [D].
     ///
     /// # Errors

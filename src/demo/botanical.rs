@@ -38,7 +38,7 @@ pub(super) fn botanical_plates(c: &mut Canvas, r: &Random) {
     for k in 0..plants {
         let x = w * (k as f32 + 0.5) / plants as f32;
         let reach = r.range(0.6, 0.68) * h * if k % 2 == 1 { 0.86 } else { 1.0 };
-        let foot = (x + r.range(-8.0, 8.0), h * 0.83);
+        let foot = (x + r.range(-8.0, 8.0), h * 0.845);
         let bend = r.range(-0.14, 0.14) * h;
         let stem = spline(
             &[
@@ -51,6 +51,31 @@ pub(super) fn botanical_plates(c: &mut Canvas, r: &Random) {
         );
         plant(c, r, &stem, (kind + k * r.int(0, 1)) % 4, greens, accent);
         roots(c, r, foot);
+    }
+    // Beside the plant, its parts alone: a leaf, a flower or its fruit.
+    if plants == 1 {
+        for side in [0.17, 0.83] {
+            let at = (w * side, h * r.range(0.6, 0.76));
+            match r.int(0, 2) {
+                0 => {
+                    let size = (c.height * 0.16, 0.24);
+                    let up = unit_vector(r.range(-1.9, -1.2));
+                    let ink = greens[0].mix(greens[1], 0.4);
+                    leaf(c, r, at, up, size, ink, kind == 0);
+                }
+                1 => flower(c, r, at, c.height * 0.05, accent),
+                _ => {
+                    let size = c.height * 0.033;
+                    c.circle(at, size, accent.bright(0.8));
+                    c.circle(at, size * 0.82, accent.mix(paper, 0.6));
+                    for k in 0..5 {
+                        let (ux, uy) = unit_vector(k as f32 / 5.0 * TAU);
+                        let seed = (at.0 + ux * size * 0.42, at.1 + uy * size * 0.42);
+                        c.circle(seed, size * 0.15, sepia);
+                    }
+                }
+            }
+        }
     }
     // Lettering too small to read, as at this size it would be.
     let mut x = w * 0.5 - 46.0;
@@ -73,17 +98,22 @@ pub(super) fn botanical_plates(c: &mut Canvas, r: &Random) {
 fn plant(c: &mut Canvas, r: &Random, stem: &[Point], kind: usize, greens: [Ink; 2], accent: Ink) {
     let last = stem.len() - 1;
     let scale = c.height / 300.0;
-    let pairs = [15, 7, 9, 11][kind];
+    let pairs = [15, 6, 9, 11][kind] + r.int(0, 3) - 1;
+    let spread = r.range(0.75, 1.15);
+    let alternate = if r.chance(0.4) { 0.5 } else { 0.0 };
+    let open = r.range(0.6, 1.15);
     let broad = [0.17, 0.3, 0.22, 0.13][kind];
     for k in 0..pairs {
-        let t = 0.2 + 0.74 * k as f32 / pairs as f32;
-        let place = (t * last as f32) as usize;
-        let (tx, ty) = tangent(stem, place);
         for side in [-1.0, 1.0] {
-            let (ux, uy) = unit_vector(side * r.range(0.75, 1.1));
+            let level = k as f32 + if side > 0.0 { alternate } else { 0.0 };
+            let t = 0.2 + 0.74 * level / pairs as f32;
+            let place = (t * last as f32) as usize;
+            let (tx, ty) = tangent(stem, place);
+            let (ux, uy) = unit_vector(side * (open + r.range(-0.12, 0.15)));
             let direction = (tx * ux - ty * uy, tx * uy + ty * ux);
             let taper = 1.15 - 0.75 * t;
-            let length = [46.0, 62.0, 44.0, 56.0][kind] * scale * taper * r.range(0.85, 1.1);
+            let length =
+                [66.0, 74.0, 52.0, 66.0][kind] * scale * taper * spread * r.range(0.88, 1.1);
             let ink = greens[0].mix(greens[1], r.range(0.0, 0.9));
             leaf(
                 c,

@@ -247,7 +247,7 @@ impl Sheet {
         }
         if self.weave > 0.0 {
             // Threads three pixels apart, alternately above and below each other.
-            let over = ((x / 3) + (y / 3)) % 2 == 0;
+            let over = (x / 3 + y / 3).is_multiple_of(2);
             let thread = if over { y % 3 } else { x % 3 };
             light += self.weave * (if thread == 1 { 0.6 } else { -0.3 });
         }

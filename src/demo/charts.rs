@@ -115,12 +115,13 @@ pub(super) fn star_chart(c: &mut Canvas, r: &Random) {
     let gold = hex(0xE2BE72);
     let mist = r.noise();
     let turn = unit_vector(r.range(0.0, TAU));
+    let shift = r.range(-0.35, 0.35);
     let centre = (w * r.range(0.3, 0.7), h * r.range(0.3, 0.7));
     c.shade(|x, y| {
         let off = ((x - centre.0) * turn.1 - (y - centre.1) * turn.0) / side;
         let cloud = mist.fractal(x / side * 3.2, y / side * 3.2, 4);
-        let band = step(0.42, 0.0, (off + cloud * 0.22).abs());
-        let veil = (band * (0.35 + cloud)).clamp(0.0, 0.6);
+        let band = step(0.3, 0.0, (off + shift + cloud * 0.2).abs());
+        let veil = (band * (0.45 + cloud)).clamp(0.0, 0.7);
         night[0]
             .mix(night[1], 0.4 + cloud)
             .mix(hex(0x8FA6D8), veil * 0.75)
@@ -131,11 +132,12 @@ pub(super) fn star_chart(c: &mut Canvas, r: &Random) {
         c.ring(
             centre,
             radius * k as f32 / rings as f32,
-            0.6,
-            gold.alpha(0.55),
+            0.8,
+            gold.alpha(0.7),
         );
     }
-    c.ring(centre, radius * 1.055, 1.3, gold);
+    c.ring(centre, radius * 1.055, 1.6, gold);
+    c.ring(centre, radius * 1.13, 0.8, gold);
     for k in 0..120 {
         let (ux, uy) = unit_vector(k as f32 / 120.0 * TAU);
         let long = if k % 10 == 0 { 1.055 } else { 1.025 };
@@ -166,10 +168,15 @@ pub(super) fn star_chart(c: &mut Canvas, r: &Random) {
     for dash in ecliptic.chunks(3).step_by(2) {
         c.stroke(lines(dash, false), 0.7, hex(0xD88A5A).alpha(0.9));
     }
-    for _ in 0..r.int(260, 420) {
+    for _ in 0..r.int(420, 640) {
         let at = (w * r.unit(), h * r.unit());
-        let size = 0.3 + 0.6 * r.unit() * r.unit();
-        c.circle(at, size, WHITE.alpha(r.range(0.35, 0.95)));
+        let size = 0.4 + 1.0 * r.unit() * r.unit() * r.unit();
+        c.circle(
+            at,
+            size,
+            r.pick(&[WHITE, hex(0xFFE6B8), hex(0xBFD4FF)])
+                .alpha(r.range(0.45, 1.0)),
+        );
     }
     for _ in 0..r.int(5, 9) {
         constellation(c, r);

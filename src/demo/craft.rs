@@ -2,6 +2,7 @@
 
 use super::canvas::{Canvas, Sheet};
 use super::elementary::{TAU, cos, step, unit_vector};
+use super::outline::Field;
 use super::palette::{BLACK, hex, ramp};
 use super::random::Random;
 
@@ -158,7 +159,7 @@ fn border(r: &Random, chart: &mut [u8], columns: usize, y: usize) {
 fn medallion(r: &Random, chart: &mut [u8], columns: usize, rows: usize) {
     let field = r.noise();
     let (a, b) = (r.range(0.16, 0.3), r.range(2.0, 3.4));
-    let reach = columns.min(rows) as i32 / 2 - 2;
+    let reach = columns.min(rows) as i32 / 2 - 7;
     let (cx, cy) = (columns as i32 / 2, rows as i32 / 2);
     for row in 0..rows as i32 {
         for column in 0..columns as i32 {
@@ -214,16 +215,21 @@ pub(super) fn paper_cut(c: &mut Canvas, r: &Random) {
     let centre = (w * r.range(0.35, 0.65), h * r.range(0.35, 0.65));
     let scale = c.side() * r.range(0.42, 0.6);
     let turn = unit_vector(r.range(0.0, TAU));
-    // Height of the opening: a sheet covers what lies below its level.
-    let form = |x: f32, y: f32, sheet: f32| {
-        let wander = noise.fractal(x / scale + sheet * 0.11, y / scale - sheet * 0.07, 2);
+    // Height of the opening, a sheet covers what lies below its level; and how it varies by sheet.
+    let form = Field::new(c, |x, y| {
+        let wander = noise.fractal(x / scale, y / scale, 2);
         let (dx, dy) = (x - centre.0, y - centre.1);
         match kind {
             0 => 0.9 - (dx * dx + dy * dy).sqrt() / scale * 0.75 + wander * 0.9,
             1 => 0.5 + wander * 1.7,
             _ => 0.5 + (dx * turn.0 + dy * turn.1) / scale * 0.55 + wander * 0.95,
         }
-    };
+    });
+    let drift = Field::new(c, |x, y| {
+        let place = (x / scale * 1.7 + 40.0, y / scale * 1.7);
+        0.05 * noise.at(place.0, place.1)
+    });
+    let at = |x: f32, y: f32, sheet: f32| form.value(x, y) + sheet * drift.value(x, y);
     c.ground(inks[3]);
     for k in (0..sheets).rev() {
         let t = k as f32 / sheets as f32;
@@ -232,7 +238,7 @@ pub(super) fn paper_cut(c: &mut Canvas, r: &Random) {
         let own = k as f32;
         let reach = 11.0;
         c.shade(|x, y| {
-            let here = form(x, y, own) - level;
+            let here = at(x, y, own) - level;
             let slope = 1.0 / scale;
             // Positive above an opening; the slope of the form is about one per scale.
             let gap = here / slope;
@@ -241,7 +247,7 @@ pub(super) fn paper_cut(c: &mut Canvas, r: &Random) {
             }
             if gap > 0.0 {
                 // The sheet's shadow on what lies below, cast from the upper left.
-                let caster = (form(x - 4.0, y - 6.0, own) - level) / slope;
+                let caster = (at(x - 4.0, y - 6.0, own) - level) / slope;
                 return BLACK.alpha(0.42 * step(reach, -3.0, caster));
             }
             let rim = step(-2.2, 0.0, gap) * 0.08;

@@ -93,10 +93,10 @@ pub(super) fn isometric_towns(c: &mut Canvas, r: &Random) {
     let sun = (w * r.range(0.15, 0.85), h * r.range(0.12, 0.25));
     c.circle(sun, c.side() * r.range(0.06, 0.1), WHITE.alpha(0.55));
     let n = r.int(5, 8) as i32;
-    let unit = c.side() / (n as f32 * 1.5);
+    let unit = c.side() / (n as f32 * 1.66);
     let heights = r.noise();
     let peak = r.range(2.4, 4.2);
-    let origin = (w / 2.0, h * r.range(0.58, 0.64));
+    let origin = (w / 2.0, h * r.range(0.54, 0.58));
     let place = |i: f32, j: f32, up: f32| -> Point {
         (
             origin.0 + (i - j) * unit * 0.866,
@@ -258,44 +258,28 @@ pub(super) fn truchet_ribbons(c: &mut Canvas, r: &Random) {
     ];
     let inks = r.pick(&SETS).map(hex);
     c.ground(inks[0]);
-    let size = c.side() / r.pick(&[3.0, 3.6, 4.4, 5.2]);
+    // Whole pixels, so that the ends of a piece that is laid over another fall between samples.
+    let size = (c.side() / r.pick(&[3.0, 3.6, 4.4, 5.2]) / 2.0).floor() * 2.0;
     let diagonal = r.chance(0.35);
-    let (columns, rows) = ((c.width / size) as i32 + 2, (c.height / size) as i32 + 2);
-    let (x0, y0) = (-size * r.unit(), -size * r.unit());
+    let columns = (c.width / size) as usize + 2;
+    let rows = (c.height / size) as usize + 2;
+    let (x0, y0) = (-r.range(0.0, size).floor(), -r.range(0.0, size).floor());
     let bias = r.range(0.25, 0.75);
     let crossings = r.range(0.05, 0.3);
+    let (mut paths, mut bridges) = (Vec::new(), Vec::new());
     for k in 0..columns * rows {
-        let at = (
-            x0 + (k % columns) as f32 * size,
-            y0 + (k / columns) as f32 * size,
-        );
+        let (column, row) = (k % columns, k / columns);
+        let at = (x0 + column as f32 * size, y0 + row as f32 * size);
         let (right, down) = (at.0 + size, at.1 + size);
         let middle = (at.0 + size / 2.0, at.1 + size / 2.0);
-        let checker = (k % columns + k / columns) % 2 == 0;
         if r.chance(crossings) {
-            let flat = [(at.0 - 0.2, middle.1), (right + 0.2, middle.1)];
-            let upright = [(middle.0, at.1 - 0.2), (middle.0, down + 0.2)];
-            let (under, over) = if r.chance(0.5) {
-                (flat, upright)
-            } else {
-                (upright, flat)
-            };
-            ribbon(c, &under, size, &inks);
-            let reach = size * 0.28;
-            let (dx, dy) = (
-                (over[1].0 - over[0].0) / size,
-                (over[1].1 - over[0].1) / size,
-            );
-            let on_under = [
-                (middle.0 - dx * reach, middle.1 - dy * reach),
-                (middle.0 + dx * reach, middle.1 + dy * reach),
-            ];
-            shadow(c, &on_under, size);
-            ribbon(c, &over, size, &inks);
+            paths.push(vec![(at.0 - 0.4, middle.1), (right + 0.4, middle.1)]);
+            paths.push(vec![(middle.0, at.1 - 0.4), (middle.0, down + 0.4)]);
+            bridges.push((middle, r.chance(0.5)));
             continue;
         }
         let first = if diagonal {
-            checker == r.chance(0.85)
+            ((column + row) % 2 == 0) == r.chance(0.85)
         } else {
             r.chance(bias)
         };
@@ -305,23 +289,36 @@ pub(super) fn truchet_ribbons(c: &mut Canvas, r: &Random) {
             [((right, at.1), TAU / 4.0), ((at.0, down), TAU * 0.75)]
         };
         for (corner, from) in corners {
-            let curve = arc(corner, size / 2.0, from - 0.01, from + TAU / 4.0 + 0.01);
-            ribbon(c, &curve, size, &inks);
+            let to = from + TAU / 4.0 + 0.01;
+            paths.push(arc(corner, size / 2.0, from - 0.01, to));
+        }
+    }
+    // Band by band over the whole sheet: where pieces meet, each band meets its own colour.
+    let bands = [0, 1, 2, 3].map(|k| {
+        let t = k as f32 / 3.0;
+        (size * RIBBON * lerp(1.0, 0.16, t), ramp(&inks[1..], t))
+    });
+    for (width, ink) in bands {
+        for path in &paths {
+            c.stroke_butt(lines(path, false), width, ink);
+        }
+    }
+    for (middle, upright) in bridges {
+        let reach = (size * RIBBON / 2.0).ceil() + 1.0;
+        let (dx, dy) = if upright { (0.0, reach) } else { (reach, 0.0) };
+        let over = [
+            (middle.0 - dx, middle.1 - dy),
+            (middle.0 + dx, middle.1 + dy),
+        ];
+        let shade = hex(0x2A1A10).alpha(0.35);
+        c.stroke_butt(lines(&over, false), size * (RIBBON + 0.14), shade);
+        for (width, ink) in bands {
+            c.stroke_butt(lines(&over, false), width, ink);
         }
     }
     c.sheet.grain = 0.03;
     c.sheet.fibre = 0.06;
 }
 
-fn ribbon(c: &mut Canvas, path: &[Point], size: f32, inks: &[Ink; 5]) {
-    let full = size * 0.56;
-    for k in 0..4 {
-        let width = full * lerp(1.0, 0.16, k as f32 / 3.0);
-        let ink = ramp(&inks[1..], k as f32 / 3.0);
-        c.stroke_butt(lines(path, false), width, ink);
-    }
-}
-
-fn shadow(c: &mut Canvas, path: &[Point; 2], size: f32) {
-    c.stroke_butt(lines(path, false), size * 0.7, hex(0x2A1A10).alpha(0.35));
-}
+/// Width of a ribbon as a share of the tile's side.
+const RIBBON: f32 = 0.56;

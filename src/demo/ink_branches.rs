@@ -34,12 +34,12 @@ pub(super) fn ink_branches(c: &mut Canvas, r: &Random) {
         };
         let goal = (
             w * r.range(0.35, 0.65) - foot.0,
-            h * r.range(0.05, 0.4) - foot.1,
+            h * r.range(0.2, 0.5) - foot.1,
         );
         let length = (goal.0 * goal.0 + goal.1 * goal.1).sqrt();
         let direction = (goal.0 / length, goal.1 / length);
-        let girth = r.range(5.0, 9.0) / (1.0 + k as f32 * 0.6);
-        grow(c, r, foot, direction, (length * 1.5, girth), 0, &mut buds);
+        let girth = r.range(8.0, 14.0) / (1.0 + k as f32 * 0.6);
+        grow(c, r, foot, direction, (length * 1.45, girth), 0, &mut buds);
     }
     let crimson = r.chance(0.7);
     let petal = if crimson {
@@ -79,7 +79,10 @@ fn grow(
     let (mut at, (mut dx, mut dy)) = (from, direction);
     for _ in 0..joints {
         // Plum wood turns in angles, not in curves.
-        let (kx, ky) = (r.bell() * 0.33, r.bell() * 0.33 - 0.04);
+        let (kx, ky) = (
+            r.bell() * 0.33 + direction.0 * 0.2,
+            r.bell() * 0.33 + direction.1 * 0.2,
+        );
         (dx, dy) = (dx + kx, dy + ky);
         let norm = (dx * dx + dy * dy).sqrt().max(0.2);
         (dx, dy) = (dx / norm, dy / norm);
@@ -138,7 +141,7 @@ fn grow(
 }
 
 fn blossom(c: &mut Canvas, r: &Random, at: Point, petal: Ink) {
-    let size = r.range(3.4, 6.6);
+    let size = r.range(4.6, 9.0);
     if r.chance(0.3) {
         let bud = blob(at, (size * 0.5, size * 0.42, 0.0), 0.2, 1.0, r);
         c.fill(polygon(&bud), petal.bright(0.9).alpha(0.9));

@@ -121,7 +121,7 @@ pub(super) fn night_city(c: &mut Canvas, r: &Random) {
     let dusk = r.pick(&DUSKS).map(hex);
     let (w, h) = (c.width, c.height);
     let shore = h * r.range(0.7, 0.82);
-    c.shade(|_, y| ramp(&dusk, y / shore));
+    c.shade(|_, y| ramp(&dusk, y / shore * 1.12));
     for _ in 0..r.int(70, 130) {
         let at = (r.range(0.0, w), r.unit() * r.unit() * shore * 0.8);
         c.circle(at, r.range(0.35, 0.95), WHITE.alpha(r.range(0.3, 0.95)));
@@ -142,10 +142,10 @@ pub(super) fn night_city(c: &mut Canvas, r: &Random) {
             hex(0xD9C9A6).alpha(0.45),
         );
     }
-    let tallest = r.range(0.4, 0.62);
+    let tallest = r.range(0.42, 0.72);
     for layer in 0..3 {
         let near = layer as f32 / 2.0;
-        let wall = ramp(&dusk, 0.62).mix(hex(0x06081A), 0.35 + 0.55 * near);
+        let wall = ramp(&dusk, 0.72).mix(hex(0x06081A), 0.3 + 0.58 * near);
         let profile = r.noise();
         let mut x = -r.range(0.0, 20.0);
         while x < w {
@@ -209,11 +209,13 @@ fn water(c: &mut Canvas, r: &Random, shore: f32, deep: Ink) {
     let stretch = shore / (h - shore) * 0.55;
     c.shade_within((0.0, shore), (w, h), |x, y| {
         let depth = y - shore;
-        let wave = ripples.at(x * 0.012, y * 0.42) * (1.0 + depth * 0.13);
+        let wave = ripples.at(x * 0.012, y * 0.36) * (1.0 + depth * 0.06);
         let swing = sin(y * TAU / 4.3 + x * 0.02) * depth * 0.02;
         let up = shore - depth * stretch + wave * 2.0;
         let seen = mirror.look(x + wave * 3.0 + swing, up.min(shore - 0.5));
-        seen.mix(deep, 0.3 + 0.3 * depth / (h - shore)).alpha(1.0)
+        seen.bright(1.15)
+            .mix(deep, 0.12 + 0.3 * depth / (h - shore))
+            .alpha(1.0)
     });
     for _ in 0..40 {
         let y = lerp(shore + 2.0, h, r.unit());

@@ -145,20 +145,30 @@ pub(super) fn strange_attractor(c: &mut Canvas, r: &Random) {
             break;
         }
     }
-    let reach = (1.0 + chosen[2].abs(), 1.0 + chosen[3].abs());
-    let margin = 0.47;
+    // The orbit's bounds, which fill the sheet but for a margin.
+    let (mut low, mut high) = ((9.0_f32, 9.0_f32), (-9.0_f32, -9.0_f32));
+    let mut p = (0.1, 0.1);
+    for _ in 0..20_000 {
+        p = clifford(&chosen, p);
+        low = (low.0.min(p.0), low.1.min(p.1));
+        high = (high.0.max(p.0), high.1.max(p.1));
+    }
+    let span = (high.0 - low.0, high.1 - low.1);
+    let margin = 0.05;
+    let across = |v: f32, low: f32, span: f32, cells: usize| {
+        let share = margin + (v - low) / span * (1.0 - 2.0 * margin);
+        ((share.max(0.0) * cells as f32) as usize).min(cells - 1)
+    };
     let mut light = vec![(0.0_f32, 0.0_f32); columns * rows];
     let mut p = (0.1, 0.1);
-    for _ in 0..700_000 {
+    for _ in 0..900_000 {
         let q = clifford(&chosen, p);
         let speed = ((q.0 - p.0) * (q.0 - p.0) + (q.1 - p.1) * (q.1 - p.1)).sqrt();
         p = q;
-        let x = ((p.0 / reach.0 * margin + 0.5) * columns as f32) as usize;
-        let y = ((p.1 / reach.1 * margin + 0.5) * rows as f32) as usize;
-        if let Some(cell) = light.get_mut(y * columns + x.min(columns - 1)) {
-            cell.0 += 1.0;
-            cell.1 += speed / (reach.0 + reach.1);
-        }
+        let column = across(p.0, low.0, span.0, columns);
+        let cell = across(p.1, low.1, span.1, rows) * columns + column;
+        light[cell].0 += 1.0;
+        light[cell].1 += speed / (span.0 + span.1) * 2.0;
     }
     let black = hex(0x05060D);
     c.shade(|x, y| {
@@ -168,7 +178,7 @@ pub(super) fn strange_attractor(c: &mut Canvas, r: &Random) {
         if count == 0.0 {
             return black;
         }
-        let bright = (count / (count + 5.0)).sqrt();
+        let bright = (count / (count + 4.0)).sqrt();
         let colour = ramp(&glow, lerp(hue / count * 1.3, bright, 0.3));
         black.mix(colour, bright * 1.15)
     });

@@ -52,7 +52,7 @@ pub(super) fn bauhaus(c: &mut Canvas, r: &Random) {
 fn tile(c: &mut Canvas, r: &Random, (x, y): Point, size: f32, inks: &[Ink; 6]) {
     let ground = r.int(0, 5);
     let figure = (ground + r.int(1, 5)) % 6;
-    let third = (0..6).find(|&k| k != ground && k != figure && (k + figure) % 2 == 0);
+    let third = (0..6).find(|&k| k != ground && k != figure && (k + figure).is_multiple_of(2));
     let (ground, figure) = (inks[ground], inks[figure]);
     let third = inks[third.unwrap_or(0)];
     c.rect(x, y, size, size, ground);
@@ -95,7 +95,7 @@ fn tile(c: &mut Canvas, r: &Random, (x, y): Point, size: f32, inks: &[Ink; 6]) {
             for k in 0..4 {
                 let step = size / 4.0;
                 let place = k as f32 * step;
-                if quarter % 2 == 0 {
+                if quarter.is_multiple_of(2) {
                     c.rect(x + place, y, step / 2.0, size, figure);
                 } else {
                     c.rect(x, y + place, size, step / 2.0, figure);

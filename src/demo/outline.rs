@@ -155,6 +155,11 @@ impl Field {
         }
     }
 
+    /// The value at a place, which is clamped to the canvas.
+    pub(super) fn value(&self, x: f32, y: f32) -> f32 {
+        self.values[self.index(x, y)]
+    }
+
     /// The value at a place on the canvas, and the length of its gradient per output pixel.
     pub(super) fn at(&self, x: f32, y: f32) -> (f32, f32) {
         let (dx, dy) = self.gradient(x, y);

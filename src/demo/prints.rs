@@ -1,8 +1,8 @@
 //! Artists of the press: risograph sunsets in three halftone inks, and woodcuts in one block and a
 //! spot of vermilion.
 
-use super::canvas::{Canvas, Point, Sheet};
-use super::elementary::{TAU, cos, lerp, sin, step, unit_vector};
+use super::canvas::{Canvas, OVERSAMPLING, Point, Sheet};
+use super::elementary::{TAU, lerp, sin, step, unit_vector};
 use super::outline::{brush, polygon, spline};
 use super::palette::{Ink, hex};
 use super::random::Random;
@@ -10,8 +10,14 @@ use super::random::Random;
 /// How much ink a halftone screen of `pitch` pixels at `angle` lays for a tone in [0, 1].
 fn halftone(x: f32, y: f32, angle: Point, pitch: f32, tone: f32) -> f32 {
     let (u, v) = (x * angle.0 + y * angle.1, y * angle.0 - x * angle.1);
-    let dot = 0.5 + 0.25 * (cos(u * TAU / pitch) + cos(v * TAU / pitch));
+    let dot = 0.5 + 0.25 * (wave(u / pitch) + wave(v / pitch));
     step(dot - 0.14, dot + 0.14, tone * 1.16 - 0.08)
+}
+
+/// A cosine of turns, near enough for dots: two parabolas.
+fn wave(turns: f32) -> f32 {
+    let t = (turns - turns.floor() - 0.5).abs() * 4.0 - 1.0;
+    t * (2.0 - t.abs())
 }
 
 /// Yellow, pink and blue plates, slightly out of register: a sun over water or dunes, palms.
@@ -31,6 +37,7 @@ pub(super) fn riso_sunsets(c: &mut Canvas, r: &Random) {
         0.0
     };
     let stripes = r.chance(0.4);
+    let dunes = r.chance(0.4);
     let in_sun = |x: f32, y: f32| {
         let (dx, dy) = (x - sun.0, y - sun.1);
         let inside = (sun_radius - (dx * dx + dy * dy).sqrt() + 0.5).clamp(0.0, 1.0);
@@ -50,6 +57,25 @@ pub(super) fn riso_sunsets(c: &mut Canvas, r: &Random) {
     };
     let tones = |x: f32, y: f32| -> [f32; 3] {
         let sky = (y / horizon).clamp(0.0, 1.0);
+        if dunes && y > horizon - h * 0.2 {
+            // Dunes, each darker towards its foot, the nearest darkest.
+            for k in (0..5).rev() {
+                let t = k as f32 / 4.0;
+                let wind = hills.fractal(x / w * (2.6 - t) + 9.0 * t, 0.3 + t, 2);
+                let top = lerp(horizon, h * 0.95, t * 0.85) - h * 0.075 * (wind * 2.0 + 0.2);
+                if y > top {
+                    let foot = step(0.0, h * 0.2, y - top);
+                    return [
+                        lerp(0.95, 0.4, t),
+                        lerp(0.3, 0.85, t) + 0.25 * foot,
+                        lerp(0.0, 0.5, t) + 0.3 * foot * t,
+                    ];
+                }
+            }
+        }
+        if dunes && y > horizon {
+            return [0.95, 0.3, 0.0];
+        }
         if y > horizon {
             let depth = (y - horizon) / (h - horizon);
             let bright = glitter(x, y);
@@ -73,6 +99,16 @@ pub(super) fn riso_sunsets(c: &mut Canvas, r: &Random) {
             [0, 1, 2].map(|k| lerp(sky_tones[k], disc_tones[k], disc))
         }
     };
+    // The plates' tones, once per sample: each plate is read at its own offset.
+    let scale = OVERSAMPLING as f32;
+    let (columns, rows) = ((w * scale) as usize, (h * scale) as usize);
+    let plates: Vec<[f32; 3]> = (0..columns * rows)
+        .map(|k| tones((k % columns) as f32 / scale, (k / columns) as f32 / scale))
+        .collect();
+    let tone_at = |x: f32, y: f32| {
+        let column = ((x.max(0.0) * scale) as usize).min(columns - 1);
+        plates[((y.max(0.0) * scale) as usize).min(rows - 1) * columns + column]
+    };
     const INKS: [u32; 3] = [0xFFD21F, 0xFF3F7F, 0x0A6FB8];
     let pitch = 4.6;
     let screens = [0.26, 1.31, 0.79].map(unit_vector);
@@ -81,11 +117,11 @@ pub(super) fn riso_sunsets(c: &mut Canvas, r: &Random) {
     let paper = hex(0xF7F1E3);
     c.shade(|x, y| {
         let mut colour = paper;
+        let worn = speckle.at(x * 0.9, y * 0.9);
         for k in 0..3 {
             let (px, py) = (x + offsets[k].0, y + offsets[k].1);
-            let tone = tones(px, py)[k].clamp(0.0, 1.0);
-            let wear =
-                0.94 - 0.22 * step(0.25, 0.7, speckle.at(px * 0.9, py * 0.9 + k as f32 * 40.0));
+            let tone = tone_at(px, py)[k].clamp(0.0, 1.0);
+            let wear = 0.94 - 0.22 * step(0.25, 0.7, if k == 1 { -worn } else { worn });
             let ink = halftone(px, py, screens[k], pitch, tone) * wear;
             colour = colour.overprint(hex(INKS[k]), ink);
         }
@@ -187,7 +223,10 @@ pub(super) fn woodcut_hills(c: &mut Canvas, r: &Random) {
         let rise = h * r.range(0.07, 0.15);
         let form = r.noise();
         let span = r.range(1.1, 2.4) / w;
-        let crest = |x: f32| base - rise * form.fractal(x * span, 0.4, 2) * 2.0;
+        let crests: Vec<f32> = (0..=(w as usize * 2))
+            .map(|k| base - rise * form.fractal(k as f32 / 2.0 * span, 0.4, 2) * 2.0)
+            .collect();
+        let crest = |x: f32| crests[((x * 2.0) as usize).min(crests.len() - 1)];
         let kind = (layer + r.int(0, 1)) % 3;
         let spread = lerp(4.4, 7.0, t);
         let slant = r.range(-0.5, 0.5);
@@ -245,14 +284,11 @@ fn cypress(c: &mut Canvas, r: &Random, foot: Point, size: f32, (block, paper): (
         |t: f32| girth * sin((t * 0.93 + 0.07) * std::f32::consts::PI).max(0.0) * (1.1 - 0.5 * t);
     c.fill(brush(&spine, |t| swell(t) + 1.6), paper);
     c.fill(brush(&spine, swell), block);
-    for k in 4..26 {
-        let at = spine[k];
+    for (k, &at) in spine.iter().enumerate().take(26).skip(4).step_by(2) {
         let reach = swell(k as f32 / 29.0);
         let from = (at.0 + reach * 0.15, at.1 + 1.5);
         let to = (at.0 + reach * 0.85, at.1 - reach * 0.35);
-        if k % 2 == 0 {
-            c.line(from, to, size * 0.022 + 0.35, paper);
-        }
+        c.line(from, to, size * 0.022 + 0.35, paper);
     }
 }
 

@@ -222,3 +222,88 @@ fn write_whole(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 fn make_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| Error::io(path, e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// A folder as a complete run leaves it, with placeholders for the images.
+    fn complete_folder(name: &str) -> std::path::PathBuf {
+        let directory = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        for job in jobs() {
+            let path = directory.join(&job.path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"kept").unwrap();
+        }
+        write_json(&directory, MARKER, &Complete::current()).unwrap();
+        directory
+    }
+
+    #[test]
+    fn a_second_run_paints_only_what_is_missing() {
+        let directory = complete_folder("demo-second-run");
+        let missing = directory.join("works/de-stijl/03.jpg");
+        fs::remove_file(&missing).unwrap();
+        let mut calls = Vec::new();
+        write(&directory, &mut |done, total| calls.push((done, total))).unwrap();
+        assert_eq!(calls, [(623, 624), (624, 624)]);
+        let decoded = image::open(&missing).unwrap().to_rgb8();
+        let index = ARTISTS.iter().position(|a| a.slug == "de-stijl").unwrap();
+        let painted = paint(index, 3);
+        assert_eq!(decoded.dimensions(), painted.dimensions());
+        let pairs = decoded.as_raw().iter().zip(painted.as_raw());
+        let apart: f64 = pairs.map(|(&a, &b)| f64::from(a.abs_diff(b))).sum();
+        assert!(
+            apart / (painted.as_raw().len() as f64) < 6.0,
+            "JPEG of another work"
+        );
+        let kept = fs::read(directory.join("queries/op-art.jpg")).unwrap();
+        assert_eq!(kept, b"kept");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn lists_name_every_image_once() {
+        let directory = complete_folder("demo-lists");
+        write(&directory, &mut |_, _| ()).unwrap();
+        let table = fs::read_to_string(directory.join("works.csv")).unwrap();
+        let mut lines = table.lines();
+        assert_eq!(lines.next(), Some("path,caption"));
+        let first = "misty-mountains/00.jpg,\"Misty Mountains, no. 1\"";
+        assert_eq!(lines.clone().next(), Some(first));
+        let paths: HashSet<_> = lines.filter_map(|l| l.split(',').next()).collect();
+        assert_eq!(paths.len(), 600);
+        assert!(
+            paths
+                .iter()
+                .all(|p| directory.join("works").join(p).is_file())
+        );
+
+        let truth = fs::read(directory.join("ground_truth.json")).unwrap();
+        let truth: serde_json::Value = serde_json::from_slice(&truth).unwrap();
+        let cases = truth.as_array().unwrap();
+        assert_eq!(cases.len(), 24);
+        for case in cases {
+            let slug = case["class_id"].as_str().unwrap();
+            assert_eq!(case["exemplar"].as_array().unwrap().len(), 25);
+            let exemplar = case["exemplar"][24].as_str().unwrap();
+            assert_eq!(exemplar, format!("works/{slug}/24.jpg"));
+            let query = case["synth"]["held_out"][0].as_str().unwrap();
+            assert!(directory.join(query).is_file());
+        }
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn queries_are_outside_the_training_set() {
+        assert!(
+            jobs()
+                .iter()
+                .all(|job| { job.path.starts_with("works/") == (job.work < WORKS_PER_ARTIST) })
+        );
+        let paths: HashSet<_> = jobs().into_iter().map(|job| job.path).collect();
+        assert_eq!(paths.len(), 624);
+    }
+}

@@ -33,17 +33,26 @@ pub(super) fn watercolour_blooms(c: &mut Canvas, r: &Random) {
     }
     let heart = (w * r.range(0.38, 0.62), h * r.range(0.5, 0.66));
     let count = r.int(4, 7);
-    let mut flowers = Vec::new();
-    for k in 0..count {
-        let (ux, uy) = unit_vector(k as f32 / count as f32 * TAU + r.range(-0.4, 0.4));
-        let reach = if k == 0 { 0.05 } else { r.range(0.2, 0.36) };
-        flowers.push((
-            heart.0 + ux * w * reach,
-            heart.1 - h * 0.12 + uy * h * reach * 0.85,
-        ));
+    let mut flowers: Vec<(Point, f32)> = Vec::new();
+    for _ in 0..80 {
+        let size = c.side() * r.range(0.1, 0.18);
+        let (ux, uy) = unit_vector(r.range(0.0, TAU));
+        let reach = r.unit().sqrt();
+        let at = (
+            heart.0 + ux * w * 0.36 * reach,
+            heart.1 - h * 0.16 + uy * h * 0.32 * reach,
+        );
+        // Washes that overlap much turn to mud.
+        let clear = flowers.iter().all(|&(other, own)| {
+            let (dx, dy) = (other.0 - at.0, other.1 - at.1);
+            (dx * dx + dy * dy).sqrt() > (size + own) * 0.95
+        });
+        if clear && flowers.len() < count {
+            flowers.push((at, size));
+        }
     }
     let leaves = [hex(0x7FB07A), hex(0x4F9A80), hex(0xA9C060)];
-    for &at in &flowers {
+    for &(at, _) in &flowers {
         let foot = (heart.0 + r.bell() * 6.0, h * 1.02);
         let stalk = spline(&[at, ((at.0 + heart.0) / 2.0, (at.1 + h) / 2.0), foot], 30);
         c.fill(brush(&stalk, |t| 0.8 + 0.9 * t), leaves[0].alpha(0.8));
@@ -63,8 +72,7 @@ pub(super) fn watercolour_blooms(c: &mut Canvas, r: &Random) {
             );
         }
     }
-    for &at in &flowers {
-        let size = c.side() * r.range(0.09, 0.17);
+    for &(at, size) in &flowers {
         let own = r.int(0, 2);
         let petals = r.int(5, 8);
         let turn = r.range(0.0, TAU);
@@ -118,14 +126,14 @@ fn wash(
     let shape = r.clone();
     for layer in 0..7 {
         // All layers share the outline's broad form and differ in the fine.
-        let mut same = shape.clone();
+        let same = shape.clone();
         let size = 1.04 - 0.055 * layer as f32 + r.range(-0.05, 0.05);
         let drift = (at.0 + r.bell() * rx * 0.05, at.1 + r.bell() * rx * 0.05);
-        let outline = blob(drift, (rx * size, ry * size, angle), uneven, 1.6, &mut same);
-        c.fill(polygon(&outline), ink.vary(r, 0.05).alpha(0.13));
+        let outline = blob(drift, (rx * size, ry * size, angle), uneven, 1.6, &same);
+        c.fill(polygon(&outline), ink.vary(r, 0.05).alpha(0.1));
     }
-    let mut same = shape.clone();
-    let outline = blob(at, (rx, ry, angle), uneven, 1.6, &mut same);
+    let same = shape.clone();
+    let outline = blob(at, (rx, ry, angle), uneven, 1.6, &same);
     c.stroke(polygon(&outline), 0.8, ink.bright(0.85).alpha(0.35));
     for _ in 0..2 {
         let inner = (at.0 + r.bell() * rx * 0.25, at.1 + r.bell() * ry * 0.25);

@@ -107,7 +107,8 @@ pub fn resize_short_side(image: &Pixels, short_side: u32, filter: Filter) -> Res
 
 /// Width and height after torchvision's `Resize(n)`: short side `n`, long side `int(n * long / short)`.
 ///
-/// Wider than u32 on purpose: 1 x 100 000 000 with n = 256 becomes 256 x 25 600 000 000. Requires sides above 0.
+/// Wider than u32 on purpose: 1 x 100 000 000 with n = 256 becomes 256 x 25 600 000 000.
+/// Requires sides above 0.
 pub(super) fn short_side_size(width: u32, height: u32, n: u32) -> (u64, u64) {
     let (short, long) = (width.min(height), width.max(height));
     // Python divides the exact product to a double and truncates. While the product is below 2^53,
@@ -262,7 +263,9 @@ impl Taps {
     }
 }
 
-/// Rounds a fixed point sum to a pixel. The sum fits 32 bits: the weights' magnitudes add up to less than 1.5.
+/// Rounds a fixed point sum to a pixel.
+///
+/// The sum fits 32 bits, because the weights' magnitudes add up to less than 1.5.
 fn to_pixel(sum: i32) -> u8 {
     (sum >> FRACTION_BITS).clamp(0, 255) as u8
 }

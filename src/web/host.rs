@@ -1,0 +1,89 @@
+//! The worker as the host of a query: events to a callback, cancellation by an AbortSignal.
+
+use js_sys::{Function, Reflect};
+use std::cell::Cell;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::AbortSignal;
+
+use super::{pause, to_js};
+use crate::attribution::{Event, Host, ResultHit};
+use crate::error::{Error, Result};
+
+/// Work at most this long before the worker looks at its messages.
+const BREATH_MS: f64 = 30.0;
+
+/// Reports to `on_event`, ends by `signal`, and makes thumbnails absolute from `base`.
+pub struct WorkerHost {
+    on_event: Function,
+    signal: Option<AbortSignal>,
+    base: String,
+    last_breath: Cell<f64>,
+}
+
+impl WorkerHost {
+    /// `base` is the URL of the manifest's folder, with a final slash.
+    pub fn new(on_event: Function, signal: Option<AbortSignal>, base: String) -> Self {
+        Self {
+            on_event,
+            signal,
+            base,
+            last_breath: Cell::new(now_ms()),
+        }
+    }
+
+    /// `hits` with absolute thumbnail URLs.
+    pub fn absolute(&self, mut hits: Vec<ResultHit>) -> Vec<ResultHit> {
+        for hit in &mut hits {
+            if let Some(thumbnail) = &mut hit.thumbnail {
+                *thumbnail = format!("{}{thumbnail}", self.base);
+            }
+        }
+        hits
+    }
+}
+
+impl Host for WorkerHost {
+    fn event(&self, event: Event) {
+        let event = match event {
+            Event::Hits {
+                hits,
+                rows,
+                total_rows,
+            } => Event::Hits {
+                hits: self.absolute(hits),
+                rows,
+                total_rows,
+            },
+            other => other,
+        };
+        // A callback that throws must not end the query.
+        if let Ok(event) = to_js(&event) {
+            drop(self.on_event.call1(&JsValue::UNDEFINED, &event));
+        }
+    }
+
+    fn now_ms(&self) -> f64 {
+        now_ms()
+    }
+
+    async fn breathe(&self) -> Result<()> {
+        if now_ms() - self.last_breath.get() > BREATH_MS {
+            pause(0).await;
+            self.last_breath.set(now_ms());
+        }
+        match &self.signal {
+            Some(signal) if signal.aborted() => Err(Error::Cancelled),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `performance.now()`, or the date where that is absent.
+pub fn now_ms() -> f64 {
+    let measured = || {
+        let clock = Reflect::get(&js_sys::global(), &"performance".into()).ok()?;
+        let now: Function = Reflect::get(&clock, &"now".into()).ok()?.dyn_into().ok()?;
+        now.call0(&clock).ok()?.as_f64()
+    };
+    measured().unwrap_or_else(js_sys::Date::now)
+}

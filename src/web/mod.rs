@@ -1,0 +1,223 @@
+//! What JavaScript sees: one class, run in a worker.
+//!
+//! `www/worker.js` is its only caller; the package's public interface is `www/data-attribution.js`.
+//! Errors are JavaScript `Error`s with the `code` of [`crate::Error::code`].
+
+mod host;
+
+use js_sys::{Function, Promise, Reflect, Uint8Array};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::AbortSignal;
+
+use crate::attribution::{Attribution, Attributor, ResultHit, Timings};
+use crate::device::DeviceChoice;
+use crate::error::{Error, Result};
+use crate::preprocess::{DEFAULT_LIMIT_MEGAPIXELS, Pixels, decode};
+use crate::source::http::Http;
+use host::WorkerHost;
+
+#[wasm_bindgen]
+unsafe extern "C" {
+    fn __wasm_call_ctors();
+}
+
+/// Waits for `milliseconds`; also lets the worker take messages.
+pub(crate) async fn pause(milliseconds: i32) {
+    let promise = Promise::new(&mut |resolve, _| {
+        let timer = Reflect::get(&js_sys::global(), &"setTimeout".into())
+            .ok()
+            .and_then(|f| f.dyn_into::<Function>().ok());
+        let started = timer.map(|f| f.call2(&JsValue::UNDEFINED, &resolve, &milliseconds.into()));
+        if !matches!(started, Some(Ok(_))) {
+            // No timers here: go on at once. The promise's own function cannot throw.
+            drop(resolve.call0(&JsValue::UNDEFINED));
+        }
+    });
+    // Never rejected.
+    drop(JsFuture::from(promise).await);
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct OpenOptions {
+    device: DeviceChoice,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AttributeOptions {
+    top_k: usize,
+    limit_megapixels: u32,
+}
+
+impl Default for AttributeOptions {
+    fn default() -> Self {
+        Self {
+            top_k: 100,
+            limit_megapixels: DEFAULT_LIMIT_MEGAPIXELS,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResultObject {
+    hits: Vec<ResultHit>,
+    remaining_influence: f64,
+    count: u64,
+    device: &'static str,
+    timings: Timings,
+    bytes: ResultBytes,
+}
+
+#[derive(Serialize)]
+struct ResultBytes {
+    fetched: u64,
+    cached: u64,
+}
+
+/// An opened index.
+#[wasm_bindgen]
+pub struct Session {
+    attributor: Attributor<Http>,
+    base: String,
+}
+
+#[wasm_bindgen]
+impl Session {
+    /// Opens the index whose manifest is at the absolute URL `manifest_url`.
+    pub async fn open(
+        manifest_url: String,
+        options: JsValue,
+        on_event: Function,
+        signal: Option<AbortSignal>,
+    ) -> Result<Session, JsValue> {
+        let opened = async {
+            let options: OpenOptions = parse_options(options)?;
+            let path_end = manifest_url.find(['?', '#']).unwrap_or(manifest_url.len());
+            let name_start = manifest_url[..path_end].rfind('/').map_or(0, |slash| slash + 1);
+            let base = manifest_url[..name_start].to_owned();
+            let source = Http::new(base.clone()).await;
+            source.set_signal(signal.clone());
+            let host = WorkerHost::new(on_event, signal, base.clone());
+            let name = &manifest_url[name_start..];
+            let attributor = Attributor::open(source, name, options.device, &host).await?;
+            attributor.source().set_signal(None);
+            Ok(Session { attributor, base })
+        };
+        opened.await.map_err(thrown)
+    }
+
+    /// Ranks the training images by the encoded image `image`.
+    pub async fn attribute(
+        &self,
+        image: Uint8Array,
+        options: JsValue,
+        on_event: Function,
+        signal: Option<AbortSignal>,
+    ) -> Result<JsValue, JsValue> {
+        let work = async {
+            let options: AttributeOptions = parse_options(options)?;
+            let start = host::now_ms();
+            let pixels = decode(&image.to_vec(), options.limit_megapixels)?;
+            let decode_ms = host::now_ms() - start;
+            self.run(&pixels, options.top_k, decode_ms, on_event, signal).await
+        };
+        work.await.map_err(thrown)
+    }
+
+    /// Ranks the training images by RGBA pixels, as a canvas gives them.
+    #[wasm_bindgen(js_name = attributePixels)]
+    pub async fn attribute_pixels(
+        &self,
+        width: u32,
+        height: u32,
+        rgba: Uint8Array,
+        options: JsValue,
+        on_event: Function,
+        signal: Option<AbortSignal>,
+    ) -> Result<JsValue, JsValue> {
+        let work = async {
+            let options: AttributeOptions = parse_options(options)?;
+            let start = host::now_ms();
+            let pixels = Pixels::from_rgba(width, height, &rgba.to_vec())?;
+            let decode_ms = host::now_ms() - start;
+            self.run(&pixels, options.top_k, decode_ms, on_event, signal).await
+        };
+        work.await.map_err(thrown)
+    }
+
+    /// Facts of the index and the device.
+    #[wasm_bindgen(getter)]
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        to_js(&self.attributor.info()).map_err(thrown)
+    }
+}
+
+impl Session {
+    async fn run(
+        &self,
+        pixels: &Pixels,
+        top_k: usize,
+        decode_ms: f64,
+        on_event: Function,
+        signal: Option<AbortSignal>,
+    ) -> Result<JsValue> {
+        self.attributor.source().set_signal(signal.clone());
+        let host = WorkerHost::new(on_event, signal, self.base.clone());
+        let done = self.attributor.attribute(pixels, top_k, &host).await;
+        self.attributor.source().set_signal(None);
+        let Attribution {
+            hits,
+            remaining_influence,
+            count,
+            mut timings,
+            fetched_bytes,
+            cached_bytes,
+        } = done?;
+        timings.decode_ms = decode_ms;
+        timings.total_ms += decode_ms;
+        to_js(&ResultObject {
+            hits: host.absolute(hits),
+            remaining_influence,
+            count,
+            device: self.attributor.device_name(),
+            timings,
+            bytes: ResultBytes {
+                fetched: fetched_bytes,
+                cached: cached_bytes,
+            },
+        })
+    }
+}
+
+fn parse_options<T: Default + for<'a> Deserialize<'a>>(options: JsValue) -> Result<T> {
+    if options.is_undefined() || options.is_null() {
+        return Ok(T::default());
+    }
+    serde_wasm_bindgen::from_value(options).map_err(|e| Error::invalid(format!("options: {e}")))
+}
+
+/// A plain object: no `Map`, `null` for `None`.
+pub(crate) fn to_js(value: &impl Serialize) -> Result<JsValue> {
+    let serializer = serde_wasm_bindgen::Serializer::json_compatible();
+    value
+        .serialize(&serializer)
+        .map_err(|e| Error::invalid(format!("result: {e}")))
+}
+
+fn thrown(error: Error) -> JsValue {
+    let object = js_sys::Error::new(&error.to_string());
+    // A plain object takes any property.
+    drop(Reflect::set(&object, &"code".into(), &error.code().into()));
+    object.into()
+}
+
+/// Runs the module's static constructors once: Burn's registries are filled by them, and a cdylib
+/// without a `main` has nobody else to call them.
+#[wasm_bindgen(start)]
+pub fn start() {
+    __wasm_call_ctors();
+}

@@ -1,0 +1,64 @@
+// Loads the WebAssembly module into the worker, once, and tells how much of it has arrived.
+
+const listeners = new Set();
+const progress = { type: "program", loadedBytes: 0, totalBytes: 0, cachedBytes: 0 };
+let loading = null;
+
+/** The module's exports. `onEvent` gets { type: "program", loadedBytes, totalBytes }, totalBytes 0 while unknown. */
+export async function loadProgram(onEvent) {
+  listeners.add(onEvent);
+  try {
+    // A failed load may be tried again: the usual cause is a connection that was cut.
+    loading ??= load().catch((error) => {
+      loading = null;
+      throw error;
+    });
+    const program = await loading;
+    onEvent({ ...progress });
+    return program;
+  } finally {
+    listeners.delete(onEvent);
+  }
+}
+
+async function load() {
+  const url = new URL("./wasm/data_attribution_bg.wasm", import.meta.url);
+  let response;
+  let program;
+  try {
+    [program, response] = await Promise.all([import("./wasm/data_attribution.js"), fetch(url)]);
+  } catch (error) {
+    throw Object.assign(new Error(`the WebAssembly module could not be loaded: ${error.message}`), { code: "network" });
+  }
+  if (!response.ok) {
+    throw Object.assign(new Error(`${url} answered with status ${response.status}`), { code: response.status === 404 ? "not-found" : "network" });
+  }
+  // The clone is counted and the original compiled, so that the browser can still keep the compiled code.
+  const counted = count(response.clone());
+  try {
+    await program.default({ module_or_path: response });
+  } catch (error) {
+    const broken = error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError;
+    throw Object.assign(new Error(`the WebAssembly module could not be started: ${error.message}`), { code: broken ? "internal" : "network" });
+  }
+  await counted;
+  return program;
+}
+
+async function count(response) {
+  // The length of a compressed body says nothing about the bytes that come out of it.
+  const encoded = response.headers.has("content-encoding");
+  progress.totalBytes = encoded ? 0 : Number(response.headers.get("content-length")) || 0;
+  progress.loadedBytes = 0;
+  try {
+    for (let reader = response.body.getReader(); ; ) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      progress.loadedBytes += value.byteLength;
+      for (const listener of listeners) listener({ ...progress });
+    }
+    progress.totalBytes = progress.loadedBytes;
+  } catch {
+    // The same failure reaches the caller through the original.
+  }
+}
