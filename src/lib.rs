@@ -4,11 +4,17 @@ pub mod attribution;
 pub mod backbone;
 #[cfg(feature = "cli")]
 pub mod checkpoint;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
+pub mod demo;
 pub mod device;
 pub mod error;
 #[cfg(feature = "cli")]
 pub mod files;
 pub mod format;
+#[cfg(feature = "cli")]
+pub mod pack;
 pub mod preprocess;
 pub mod score;
 pub mod source;

@@ -1,1 +1,5 @@
-fn main(){}
+//! The native tool `data-attribution`; see `src/cli`.
+
+fn main() -> std::process::ExitCode {
+    data_attribution::cli::run()
+}

@@ -123,6 +123,11 @@ impl<S: Source> Attributor<S> {
         &self.source
     }
 
+    /// Identity of the backbone in use.
+    pub fn backbone_identity(&self) -> &str {
+        &self.backbone.head().identity
+    }
+
     /// `cpu` or `webgpu`.
     pub fn device_name(&self) -> &'static str {
         self.compute.name()

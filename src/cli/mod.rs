@@ -1,0 +1,89 @@
+//! The native tool: import a backbone, pack an index, serve it, ask it.
+//!
+//! Results go to standard output, progress and remarks to standard error; any failure is one line that
+//! starts with `error:` and a non-zero exit.
+
+mod attribute;
+mod demo;
+mod import;
+mod pack;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Which training images is a generated image made of? Imports backbones, packs indexes, serves and
+/// queries them.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Import a backbone's checkpoint as a quantized model pack.
+    Import(import::Import),
+    /// Pack images or features into an index of static files.
+    Pack(pack::Pack),
+    /// Rank the training images of an index by images of yours.
+    Attribute(attribute::Attribute),
+    /// Make the demo: a training set of 24 procedural artists, packed, with example queries.
+    Demo(demo::Demo),
+    /// Serve a folder on localhost.
+    Serve(serve::Serve),
+}
+
+/// Runs the tool with the process's arguments.
+pub fn run() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Import(command) => command.run(),
+        Command::Pack(command) => command.run(),
+        Command::Attribute(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Serve(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A bar on standard error; where that is no terminal, a line for each tenth.
+struct Progress {
+    bar: ProgressBar,
+    label: &'static str,
+    shown: std::sync::atomic::AtomicUsize,
+}
+
+impl Progress {
+    fn new(label: &'static str) -> Self {
+        let style = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len}  {per_sec}  {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self {
+            bar: ProgressBar::new(0).with_style(style).with_message(label),
+            label,
+            shown: Default::default(),
+        }
+    }
+
+    fn update(&self, done: usize, total: usize) {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+        let tenth = done * 10 / total.max(1);
+        if self.bar.is_hidden() && self.shown.fetch_max(tenth, Relaxed) < tenth {
+            eprintln!("{}: {done}/{total}", self.label);
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,150 @@
+//! Packing a folder of images.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use image::codecs::jpeg::JpegEncoder;
+use rayon::prelude::*;
+use walkdir::WalkDir;
+
+use super::embed::Embedder;
+use super::write::{IndexWriter, THUMBNAILS};
+use super::{Item, PackOptions, PackReport, read_head};
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
+use crate::format::sha256_hex;
+use crate::preprocess::{Filter, Pixels, decode, resize, thumbnail_size};
+
+/// File name endings that are taken for images.
+const ENDINGS: [&str; 11] = [
+    "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "pnm", "tif", "tiff", "webp", "gif",
+];
+const THUMBNAIL_QUALITY: u8 = 85;
+/// Images that are held at the same time.
+const BATCH: usize = 256;
+
+/// Packs every image below `folder`, sorted by path.
+///
+/// `progress(done, total)` may be called from any thread.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] when no image is there or none can be read; [`Error::Io`] when the
+/// index cannot be written; those of the model.
+pub fn pack_images(
+    folder: &Path,
+    options: &PackOptions,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<PackReport> {
+    let paths = list(folder)?;
+    if paths.is_empty() {
+        return Err(Error::invalid(format!("{}: no image found", folder.display())));
+    }
+    let head = read_head(&options.model)?;
+    let embedder = Embedder::open(&options.model, &head, options.cache.as_deref())?;
+    let mut writer = IndexWriter::new(options, head)?;
+    let (done, reused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut left_out = Vec::new();
+    for batch in paths.chunks(BATCH) {
+        let packed: Vec<_> = batch
+            .par_iter()
+            .map(|(path, name)| {
+                let result = one(path, name, options, &embedder, &reused);
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1, paths.len());
+                result
+            })
+            .collect();
+        for ((_, name), result) in batch.iter().zip(packed) {
+            match result {
+                Ok((item, feature)) => {
+                    if let Err(reason) = writer.push(item, &feature)? {
+                        left_out.push((name.clone(), reason));
+                    }
+                }
+                Err(Failure::Image(error)) => left_out.push((name.clone(), error.to_string())),
+                Err(Failure::Index(error)) => return Err(error),
+            }
+        }
+    }
+    if writer.rows() == 0 {
+        return Err(Error::invalid(format!(
+            "{}: none of {} images can be read; the first: {}",
+            folder.display(),
+            left_out.len(),
+            left_out.first().map_or("", |(_, reason)| reason)
+        )));
+    }
+    Ok(PackReport {
+        manifest: writer.finish()?,
+        left_out,
+        reused: reused.into_inner(),
+    })
+}
+
+/// An unreadable image is left out; a failure to write or to compute ends the pack.
+enum Failure {
+    Image(Error),
+    Index(Error),
+}
+
+fn one(
+    path: &Path,
+    name: &str,
+    options: &PackOptions,
+    embedder: &Embedder,
+    reused: &AtomicUsize,
+) -> Result<(Item, Vec<f32>), Failure> {
+    let encoded = std::fs::read(path).map_err(|e| Failure::Image(Error::io(path, e)))?;
+    let pixels = decode(&encoded, options.limit_megapixels).map_err(Failure::Image)?;
+    let (feature, known) = embedder.embed(&encoded, &pixels).map_err(|error| match error {
+        Error::Io { .. } | Error::Device { .. } => Failure::Index(error),
+        _ => Failure::Image(error),
+    })?;
+    reused.fetch_add(usize::from(known), Ordering::Relaxed);
+    let thumbnail = match options.thumbnail {
+        0 => None,
+        side => Some(write_thumbnail(&pixels, side, &options.out).map_err(Failure::Index)?),
+    };
+    let item = Item {
+        name: name.to_owned(),
+        size: Some((pixels.width, pixels.height)),
+        thumbnail,
+    };
+    Ok((item, feature))
+}
+
+/// Writes the thumbnail of `pixels` under its content name and returns that.
+fn write_thumbnail(pixels: &Pixels, side: u32, out: &Path) -> Result<String> {
+    let (width, height) = thumbnail_size(pixels.width, pixels.height, side);
+    let small = resize(pixels, width, height, Filter::Bicubic)?;
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, THUMBNAIL_QUALITY)
+        .encode(&small.pixels, width, height, image::ExtendedColorType::Rgb8)
+        .map_err(|e| Error::invalid(format!("thumbnail: {e}")))?;
+    let digest = sha256_hex(&jpeg);
+    let name = format!("{}/{}.jpg", &digest[..2], &digest[2..34]);
+    let path = out.join(THUMBNAILS).join(&name);
+    if !path.exists() {
+        write_atomically(&path, &jpeg)?;
+    }
+    Ok(name)
+}
+
+/// Image files below `folder` with their names relative to it, sorted by name.
+fn list(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for entry in WalkDir::new(folder).follow_links(true) {
+        let entry = entry.map_err(|e| Error::io(folder, e.into()))?;
+        let is_image = entry
+            .path()
+            .extension()
+            .and_then(|e| e.to_str())
+            .is_some_and(|e| ENDINGS.contains(&e.to_ascii_lowercase().as_str()));
+        if is_image && entry.file_type().is_file() {
+            let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+            let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+            found.push((entry.path().to_owned(), parts.join("/")));
+        }
+    }
+    found.sort_by(|a, b| a.1.cmp(&b.1));
+    Ok(found)
+}

@@ -1,0 +1,94 @@
+//! Packing an index: from images or features to a folder of static files.
+//!
+//! Deterministic to the byte for the same input, whatever the number of threads. Shards are named by
+//! content and the manifest is written last, so an interrupted or failed pack never leaves a folder
+//! that reads as a whole index: either the old manifest stands with its files, or none.
+
+mod embed;
+mod features;
+mod images;
+mod metadata;
+mod write;
+
+pub use features::pack_features;
+pub use images::pack_images;
+pub use write::MANIFEST;
+
+use std::path::{Path, PathBuf};
+
+use crate::backbone::import::HEAD_FILE;
+use crate::error::{Error, Result};
+use crate::format::{Calibrator, Manifest, ModelHead};
+use crate::preprocess::DEFAULT_LIMIT_MEGAPIXELS;
+
+/// Calibrator of an index that nobody fitted one for; the page labels it as such.
+pub const DEFAULT_CALIBRATOR: Calibrator = Calibrator {
+    inv_tau: 25.0,
+    bias: 0.0,
+    fitted: false,
+};
+
+/// What to pack and how.
+#[derive(Clone, Debug)]
+pub struct PackOptions {
+    /// Folder of the imported backbone.
+    pub model: PathBuf,
+    /// Folder of the index.
+    pub out: PathBuf,
+    pub title: String,
+    pub description: String,
+    pub calibrator: Calibrator,
+    /// Short side of thumbnails in pixels; 0 makes none.
+    pub thumbnail: u32,
+    /// CSV with the columns `path`, and optionally `caption` and `link`.
+    pub metadata: Option<PathBuf>,
+    /// Folder where features are kept between runs, so that only new images are embedded.
+    pub cache: Option<PathBuf>,
+    pub limit_megapixels: u32,
+}
+
+impl PackOptions {
+    /// Packs with `model` into `out`, everything else by default.
+    pub fn new(model: impl AsRef<Path>, out: impl AsRef<Path>) -> Self {
+        Self {
+            model: model.as_ref().to_owned(),
+            out: out.as_ref().to_owned(),
+            title: "Training images".into(),
+            description: String::new(),
+            calibrator: DEFAULT_CALIBRATOR,
+            thumbnail: 256,
+            metadata: None,
+            cache: None,
+            limit_megapixels: DEFAULT_LIMIT_MEGAPIXELS,
+        }
+    }
+}
+
+/// What was packed.
+#[derive(Debug)]
+pub struct PackReport {
+    pub manifest: Manifest,
+    /// Inputs that were left out, with the reason.
+    pub left_out: Vec<(String, String)>,
+    /// Features that came from the cache.
+    pub reused: usize,
+}
+
+/// One training image or feature on its way into the index.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub name: String,
+    pub size: Option<(u32, u32)>,
+    /// Name within the thumbnails folder.
+    pub thumbnail: Option<String>,
+}
+
+/// Reads the head of the model in `folder`.
+///
+/// # Errors
+/// [`Error::Io`] when there is none, [`Error::Format`] when it is damaged.
+pub fn read_head(folder: &Path) -> Result<ModelHead> {
+    let path = folder.join(HEAD_FILE);
+    let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
+    ModelHead::parse(&path.display().to_string(), &bytes)
+}
