@@ -18,8 +18,8 @@ use crate::preprocess::{DEFAULT_LIMIT_MEGAPIXELS, Pixels, decode};
 use crate::source::http::Http;
 use host::WorkerHost;
 
-#[wasm_bindgen]
 unsafe extern "C" {
+    /// Made by the linker; runs what crates registered to run at start-up.
     fn __wasm_call_ctors();
 }
 
@@ -219,5 +219,7 @@ fn thrown(error: Error) -> JsValue {
 /// without a `main` has nobody else to call them.
 #[wasm_bindgen(start)]
 pub fn start() {
-    __wasm_call_ctors();
+    // SAFETY: the linker defines this symbol in every module with constructors, it takes no arguments,
+    // and `start` runs once, before anything else of the module.
+    unsafe { __wasm_call_ctors() };
 }
