@@ -26,8 +26,15 @@ fn write_checkpoint(path: &Path, change: impl Fn(&str, &mut Vec<usize>, &mut Vec
     let mut data: Vec<u8> = Vec::new();
     for (i, (name, mut shape)) in registry::find("toy-p14").unwrap().architecture.tensors().into_iter().enumerate() {
         let length = shape.iter().product::<usize>();
+        // Values of the scale that training gives, so that features differ between images.
+        let base = f32::from(u8::from(name.contains("norm") && name.ends_with("weight")));
+        let spread = 2.0 / (length as f32 / shape[0] as f32).sqrt();
+        let noise = |j: usize| {
+            let n = (j as u32 + 1).wrapping_mul(0x9e37_79b1) ^ (i as u32).wrapping_mul(0x85eb_ca77);
+            (n ^ (n >> 15)).wrapping_mul(0x2c1b_3c6d) as f32 / (1u32 << 31) as f32 - 1.0
+        };
         let mut values: Vec<f32> = (0..length)
-            .map(|j| 0.1 * ((((j as u32 + 1).wrapping_mul(0x9e37_79b1) ^ i as u32) >> 8) as f32 / (1 << 23) as f32 - 1.0))
+            .map(|j| if base == 1.0 { 1.0 + 0.1 * noise(j) } else { spread * noise(j) })
             .collect();
         if !change(&name, &mut shape, &mut values) {
             continue;
@@ -64,7 +71,7 @@ fn assert_fails(output: &Output, wanted: &[&str]) {
 fn paint(place: &Path, count: u32) {
     fs::create_dir_all(place.join("images")).unwrap();
     for i in 0..count {
-        image::RgbImage::from_fn(64, 80, |x, y| image::Rgb([(x * i) as u8, y as u8, (i * 50) as u8]))
+        image::RgbImage::from_fn(64, 80, |x, y| image::Rgb([(x * i * 9) as u8, (y * (20 - i)) as u8, (i * 50) as u8]))
             .save(place.join(format!("images/{i}.png")))
             .unwrap();
     }

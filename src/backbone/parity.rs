@@ -2,22 +2,22 @@
 //!
 //! A small transformer with generated weights runs on the CPU and on the GPU: it passes through every
 //! kernel that a real backbone uses, so a driver that computes any of them wrongly is found before a
-//! result is shown. Then both devices time one product of the shape that a backbone spends its time in.
+//! result is shown. For `auto`, both devices first time a shallow ViT-S.
 
-use burn::tensor::{Tensor, TensorData};
-
-use super::linear::{Linear, Weight};
 use super::pack::{Precision, pack};
 use super::{Backbone, Unpaced, registry};
 use crate::device::{Compute, DeviceChoice, GpuDevice};
 use crate::error::{Error, Result};
+use crate::format::{ModelHead, VitConfig};
 use crate::score::{CpuScorer, GpuScorer, QuantizedQuery};
 use crate::source::memory::Memory;
 
 /// Largest relative difference of a feature between the devices, as |a - b| / |a|.
 const TOLERANCE: f64 = 1e-3;
-/// Shape of the timed product: a ViT-S MLP layer over one image.
-const RACE: (usize, usize, usize) = (257, 384, 1536);
+/// Blocks of the timed backbone, which is a ViT-S on a 224-pixel image otherwise.
+const RACE_DEPTH: usize = 2;
+/// A GPU that takes longer than this for its first, compiling run is not waited for again.
+const RACE_PATIENCE_MS: f64 = 4000.0;
 
 /// The device for `choice`, and the reason in words.
 ///
@@ -29,32 +29,32 @@ pub async fn choose(choice: DeviceChoice, now_ms: &dyn Fn() -> f64) -> Result<(C
     if choice == DeviceChoice::Cpu {
         return Ok((Compute::Cpu, "asked for".into()));
     }
-    let opened = match GpuDevice::open().await {
-        Ok(gpu) => check(&Compute::Gpu(gpu.clone())).await.map(|()| gpu),
-        Err(error) => Err(error),
-    };
-    match (choice, opened) {
-        (DeviceChoice::WebGpu, Ok(gpu)) => {
-            let reason = format!("asked for: {}", gpu.description());
-            Ok((Compute::Gpu(gpu), reason))
-        }
-        (DeviceChoice::WebGpu, Err(error)) => Err(error),
-        (_, Err(error)) => Ok((Compute::Cpu, error.to_string())),
-        (_, Ok(gpu)) => {
-            let adapter = gpu.description();
-            let gpu = Compute::Gpu(gpu);
-            let cpu_ms = race(&Compute::Cpu, now_ms).await?;
-            let gpu_ms = match race(&gpu, now_ms).await {
-                Ok(ms) => ms,
-                Err(error) => return Ok((Compute::Cpu, error.to_string())),
-            };
-            let figures = format!("{adapter}: {gpu_ms:.0} ms, CPU: {cpu_ms:.0} ms");
-            match gpu_ms < cpu_ms {
-                true => Ok((gpu, format!("the GPU is faster ({figures})"))),
-                false => Ok((Compute::Cpu, format!("the CPU is faster ({figures})"))),
-            }
-        }
+    if choice == DeviceChoice::WebGpu {
+        let gpu = GpuDevice::open().await?;
+        let reason = format!("asked for: {}", gpu.description());
+        let gpu = Compute::Gpu(gpu);
+        check(&gpu).await?;
+        return Ok((gpu, reason));
     }
+    match race(now_ms).await {
+        Ok((gpu, reason)) => Ok((gpu, reason)),
+        Err(error) => Ok((Compute::Cpu, error.to_string())),
+    }
+}
+
+/// Times both devices; the GPU wins only if it also computes rightly.
+async fn race(now_ms: &dyn Fn() -> f64) -> Result<(Compute, String)> {
+    let device = GpuDevice::open().await?;
+    let adapter = device.description();
+    let gpu = Compute::Gpu(device);
+    let cpu_ms = lap(&Compute::Cpu, 1, now_ms).await?;
+    let gpu_ms = lap(&gpu, 2, now_ms).await?;
+    let figures = format!("{adapter}: {gpu_ms:.0} ms, CPU: {cpu_ms:.0} ms");
+    if gpu_ms >= cpu_ms {
+        return Ok((Compute::Cpu, format!("the CPU is faster ({figures})")));
+    }
+    check(&gpu).await?;
+    Ok((gpu, format!("the GPU is faster ({figures})")))
 }
 
 /// Compares the backbone's and the scorer's kernels on `gpu` with the CPU.
@@ -88,16 +88,32 @@ async fn check(gpu: &Compute) -> Result<()> {
 
 /// The feature of a generated image by a generated toy backbone.
 async fn toy_feature(compute: &Compute) -> Result<Vec<f32>> {
-    let (memory, backbone) = toy_pack(Precision::Int8)?;
-    let backbone = Backbone::load(&memory, "backbone.json", backbone, compute, &|_, _| {}).await?;
+    let backbone = load(toy_pack(Precision::Int8)?, compute).await?;
+    backbone.embed_preprocessed(&noise_image(&backbone), &Unpaced).await
+}
+
+async fn load((memory, head): (Memory, ModelHead), compute: &Compute) -> Result<Backbone> {
+    Backbone::load(&memory, "backbone.json", head, compute, &|_, _| {}).await
+}
+
+fn noise_image(backbone: &Backbone) -> Vec<f32> {
     let side = backbone.head().architecture.image;
-    let image: Vec<f32> = (0..3 * side * side).map(|i| 4.0 * generated(0, i)).collect();
-    backbone.embed_preprocessed(&image, &Unpaced).await
+    (0..3 * side * side).map(|i| 4.0 * generated(0, i)).collect()
 }
 
 /// A packed toy backbone with generated weights.
-pub fn toy_pack(precision: Precision) -> Result<(Memory, crate::format::ModelHead)> {
-    let spec = registry::find("toy-p14").ok_or_else(|| Error::invalid("no toy backbone"))?;
+pub fn toy_pack(precision: Precision) -> Result<(Memory, ModelHead)> {
+    generated_pack("toy-p14", precision, |_| {})
+}
+
+/// The backbone `name`, its architecture changed by `change`, with generated weights.
+fn generated_pack(
+    name: &str,
+    precision: Precision,
+    change: impl Fn(&mut VitConfig),
+) -> Result<(Memory, ModelHead)> {
+    let mut spec = registry::find(name).ok_or_else(|| Error::invalid(format!("no backbone {name}")))?;
+    change(&mut spec.architecture);
     let mut memory = Memory::default();
     let mut stream = 2;
     let head = pack(
@@ -138,31 +154,19 @@ fn generated(stream: u32, index: usize) -> f32 {
     ((x >> 40) as f32) / (1 << 23) as f32 - 1.0
 }
 
-/// Milliseconds of one product of [`RACE`], the better of two after a warm-up.
-async fn race(compute: &Compute, now_ms: &dyn Fn() -> f64) -> Result<f64> {
-    let (rows, inputs, outputs) = RACE;
-    let device = compute.burn();
-    let codes: Vec<u8> = (0..inputs * outputs).map(|i| (i * 31 % 251) as u8).collect();
-    let weight = Weight::int8(vec![0.01; outputs], &codes, inputs, compute.keeps_int8(), &device)?;
-    let linear = Linear {
-        weight,
-        bias: Tensor::zeros([outputs], &device),
-    };
-    let x: Vec<f32> = (0..rows * inputs).map(|i| generated(0, i)).collect();
-    let x = Tensor::<3>::from_data(TensorData::new(x, [1, rows, inputs]), &device);
-    let mut best = f64::INFINITY;
-    for _ in 0..3 {
+/// Milliseconds of the last of `runs` forward passes of a shallow ViT-S.
+async fn lap(compute: &Compute, runs: usize, now_ms: &dyn Fn() -> f64) -> Result<f64> {
+    let shallow = generated_pack("dinov2-s14", Precision::Int8, |vit| vit.depth = RACE_DEPTH)?;
+    let backbone = load(shallow, compute).await?;
+    let image = noise_image(&backbone);
+    let mut elapsed = 0.0;
+    for _ in 0..runs {
         let start = now_ms();
-        let y = linear.forward(x.clone()).slice([0..1, 0..1, 0..4]);
-        y.into_data_async()
-            .await
-            .map_err(|e| Error::device(format!("{e:?}")))?;
-        let elapsed = now_ms() - start;
-        best = best.min(elapsed);
-        // A device this slow in the warm-up will not win.
-        if elapsed > 1500.0 {
+        backbone.embed_preprocessed(&image, &Unpaced).await?;
+        elapsed = now_ms() - start;
+        if elapsed > RACE_PATIENCE_MS {
             break;
         }
     }
-    Ok(best)
+    Ok(elapsed)
 }

@@ -34,9 +34,9 @@ impl Import {
         let Some(spec) = registry::find(&self.backbone) else {
             let names: Vec<String> = registry::backbones()
                 .iter()
-                .map(|b| format!("  {:12} {}", b.name, b.about))
+                .map(|b| format!("{} ({})", b.name, b.about))
                 .collect();
-            bail!("no backbone {:?}; known are\n{}", self.backbone, names.join("\n"));
+            bail!("no backbone {:?}; known are {}", self.backbone, names.join("; "));
         };
         let precision = match self.precision {
             Precision::Int8 => pack::Precision::Int8,
