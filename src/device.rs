@@ -124,7 +124,11 @@ impl GpuDevice {
 
     /// A zeroed storage buffer of at least `bytes` bytes.
     pub(crate) fn storage(&self, label: &str, bytes: usize) -> wgpu::Buffer {
-        self.buffer(label, bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC)
+        self.buffer(
+            label,
+            bytes,
+            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+        )
     }
 
     pub(crate) fn uniform(&self, label: &str, bytes: usize) -> wgpu::Buffer {

@@ -47,7 +47,9 @@ pub enum Error {
         found: String,
     },
     /// Index and model do not belong together.
-    #[error("the index was made with {index}, the model is {model}; scores between them mean nothing")]
+    #[error(
+        "the index was made with {index}, the model is {model}; scores between them mean nothing"
+    )]
     IdentityMismatch { index: String, model: String },
 
     /// A checkpoint lacks a tensor, has one of a wrong shape, or has values that are not finite.

@@ -50,13 +50,19 @@ mod tests {
 
     #[test]
     fn a_write_that_fails_leaves_the_old_file_and_no_other() {
-        let folder = std::env::temp_dir().join(format!("data-attribution-files-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("data-attribution-files-{}", std::process::id()));
         let path = folder.join("a/b.txt");
         write_atomically(&path, b"old").unwrap();
         write_atomically(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.join("a")).unwrap().count(), 1);
-        assert_eq!(write_atomically(&path.join("below-a-file"), b"x").unwrap_err().code(), "io");
+        assert_eq!(
+            write_atomically(&path.join("below-a-file"), b"x")
+                .unwrap_err()
+                .code(),
+            "io"
+        );
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -19,7 +19,8 @@ struct Workplace(PathBuf);
 
 impl Workplace {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("data-attribution-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("data-attribution-{name}-{}", std::process::id()));
         drop(fs::remove_dir_all(&path));
         fs::create_dir_all(path.join("images/deep er")).unwrap();
         let place = Self(path);
@@ -41,8 +42,14 @@ impl Workplace {
             let picture = image::RgbImage::from_fn(60 + i, 70, |x, y| {
                 image::Rgb([(x * i) as u8, (y * 3 + i * 40) as u8, (x * y + i) as u8])
             });
-            let folder = if i + 1 == count { "images/deep er" } else { "images" };
-            picture.save(self.at(folder).join(format!("{i:02}.png"))).unwrap();
+            let folder = if i + 1 == count {
+                "images/deep er"
+            } else {
+                "images"
+            };
+            picture
+                .save(self.at(folder).join(format!("{i:02}.png")))
+                .unwrap();
         }
     }
 
@@ -60,7 +67,12 @@ impl Workplace {
 
     fn open(&self) -> Result<Attributor<Folder>, Error> {
         let source = Folder::new(self.at("index"));
-        pollster::block_on(Attributor::open(source, MANIFEST, DeviceChoice::Cpu, &Silent))
+        pollster::block_on(Attributor::open(
+            source,
+            MANIFEST,
+            DeviceChoice::Cpu,
+            &Silent,
+        ))
     }
 
     fn query(&self) -> Result<Vec<String>, Error> {
@@ -101,7 +113,12 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         .into_iter()
         .map(Result::unwrap)
         .filter(|entry| entry.file_type().is_file())
-        .map(|entry| (entry.path().strip_prefix(folder).unwrap().to_owned(), fs::read(entry.path()).unwrap()))
+        .map(|entry| {
+            (
+                entry.path().strip_prefix(folder).unwrap().to_owned(),
+                fs::read(entry.path()).unwrap(),
+            )
+        })
         .collect();
     found.sort();
     found
@@ -121,13 +138,20 @@ fn ranking_equals_brute_force_over_the_stored_rows() {
 
     let manifest = fs::read(place.at("index").join(MANIFEST)).unwrap();
     let manifest = Manifest::parse("m", &manifest).unwrap();
-    assert!(manifest.layers[0].shards.len() > 1, "the test wants several shards");
+    assert!(
+        manifest.layers[0].shards.len() > 1,
+        "the test wants several shards"
+    );
     let mut scores: Vec<(usize, f64)> = Vec::new();
     for entry in &manifest.layers[0].shards {
         let bytes = fs::read(place.at("index").join(&entry.file.file)).unwrap();
         let shard = shard::decode("s", &bytes).unwrap();
         for (row, scale) in shard.codes.chunks(shard.stride).zip(&shard.scales) {
-            let dot: f64 = row.iter().zip(&q).map(|(c, q)| f64::from(*c) * f64::from(*q)).sum();
+            let dot: f64 = row
+                .iter()
+                .zip(&q)
+                .map(|(c, q)| f64::from(*c) * f64::from(*q))
+                .sum();
             scores.push((scores.len(), dot * f64::from(*scale)));
         }
     }
@@ -136,7 +160,11 @@ fn ranking_equals_brute_force_over_the_stored_rows() {
     let total: f64 = scores.iter().map(|s| weight(s.1)).sum();
     for hit in &answer.hits {
         let exact = scores[hit.id as usize].1;
-        assert!((f64::from(hit.score) - exact).abs() < 2e-4, "{} {exact}", hit.score);
+        assert!(
+            (f64::from(hit.score) - exact).abs() < 2e-4,
+            "{} {exact}",
+            hit.score
+        );
         assert!((hit.influence.unwrap() - weight(exact) / total).abs() < 1e-2);
     }
     scores.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -148,28 +176,55 @@ fn ranking_equals_brute_force_over_the_stored_rows() {
     let thumbnail = answer.hits[0].thumbnail.as_ref().unwrap();
     let small = image::open(place.at("index").join(thumbnail)).unwrap();
     assert_eq!(small.width().min(small.height()), 32);
-    assert_eq!((answer.hits[0].width, answer.hits[0].height), (Some(67), Some(70)));
+    assert_eq!(
+        (answer.hits[0].width, answer.hits[0].height),
+        (Some(67), Some(70))
+    );
 }
 
 #[test]
 fn packing_is_deterministic_and_leaves_out_what_it_cannot_read() {
     let place = Workplace::new("deterministic");
     place.paint(9);
-    fs::write(place.at("images/broken.jpg"), b"\xff\xd8\xff\xe0 not much of a jpeg").unwrap();
+    fs::write(
+        place.at("images/broken.jpg"),
+        b"\xff\xd8\xff\xe0 not much of a jpeg",
+    )
+    .unwrap();
     fs::write(place.at("images/empty.png"), b"").unwrap();
     fs::write(place.at("images/notes.txt"), b"no image at all").unwrap();
     let report = place.pack();
-    let names: Vec<&str> = report.left_out.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = report
+        .left_out
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
     assert_eq!(names, ["broken.jpg", "empty.png"]);
     assert_eq!(report.manifest.count, 9);
     let first = files(&place.at("index"));
-    rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(|| place.pack());
-    assert_eq!(files(&place.at("index")), first, "one thread gives another index");
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap()
+        .install(|| place.pack());
+    assert_eq!(
+        files(&place.at("index")),
+        first,
+        "one thread gives another index"
+    );
     fs::remove_file(place.at("images/00.png")).unwrap();
     assert_eq!(place.pack().manifest.count, 8);
     let named = files(&place.at("index")).len();
-    assert!(named < first.len(), "files of the removed image are still there");
-    assert!(place.query().unwrap().contains(&"deep er/08.png".to_owned()));
+    assert!(
+        named < first.len(),
+        "files of the removed image are still there"
+    );
+    assert!(
+        place
+            .query()
+            .unwrap()
+            .contains(&"deep er/08.png".to_owned())
+    );
 }
 
 #[test]
@@ -208,7 +263,10 @@ fn damage_of_any_file_is_found_and_named() {
         assert_eq!(code(place.query()), "io", "{folder} missing");
         fs::write(&path, good).unwrap();
     }
-    let mut shards: Vec<_> = fs::read_dir(place.at("index/fine")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut shards: Vec<_> = fs::read_dir(place.at("index/fine"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     shards.sort();
     let (a, b) = (fs::read(&shards[0]).unwrap(), fs::read(&shards[1]).unwrap());
     fs::write(&shards[0], &b).unwrap();
@@ -224,14 +282,26 @@ fn an_index_of_another_backbone_mapper_or_version_is_refused() {
     let path = place.at("index").join(MANIFEST);
     let good: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     for (pointer, value, wanted) in [
-        ("/backbone/identity", serde_json::json!("0".repeat(64)), "identity-mismatch"),
+        (
+            "/backbone/identity",
+            serde_json::json!("0".repeat(64)),
+            "identity-mismatch",
+        ),
         ("/dimension", serde_json::json!(64), "identity-mismatch"),
-        ("/synth_mapper", serde_json::json!({"name": "tuned", "identity": "1"}), "identity-mismatch"),
+        (
+            "/synth_mapper",
+            serde_json::json!({"name": "tuned", "identity": "1"}),
+            "identity-mismatch",
+        ),
         ("/version", serde_json::json!(2), "newer-version"),
         ("/format", serde_json::json!("other"), "format"),
         ("/count", serde_json::json!(7), "format"),
         ("/calibrator/inv_tau", serde_json::json!(-1.0), "format"),
-        ("/layers/0/shards/0/file", serde_json::json!("../../secret"), "format"),
+        (
+            "/layers/0/shards/0/file",
+            serde_json::json!("../../secret"),
+            "format",
+        ),
     ] {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).unwrap() = value;

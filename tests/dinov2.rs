@@ -62,7 +62,11 @@ fn normalised(bytes: &[u8]) -> Vec<f32> {
     bytes
         .chunks_exact(SIDE * SIDE)
         .zip(preprocess.mean.iter().zip(preprocess.std))
-        .flat_map(|(plane, (mean, std))| plane.iter().map(move |p| (f32::from(*p) / 255.0 - mean) / std))
+        .flat_map(|(plane, (mean, std))| {
+            plane
+                .iter()
+                .map(move |p| (f32::from(*p) / 255.0 - mean) / std)
+        })
         .collect()
 }
 
@@ -73,11 +77,17 @@ fn load(precision: Precision) -> Option<Backbone> {
         println!("SKIPPED: no demo weights; `scripts/demo --no-serve` fetches them");
         return None;
     }
-    let out: PathBuf = std::env::temp_dir()
-        .join(format!("data-attribution-dinov2-{}-{precision:?}", std::process::id()));
+    let out: PathBuf = std::env::temp_dir().join(format!(
+        "data-attribution-dinov2-{}-{precision:?}",
+        std::process::id()
+    ));
     let spec = registry::find("dinov2-s14").unwrap();
     let imported = import(spec, &weights, precision, &out, |_, _| {}).unwrap();
-    assert!(imported.surplus.is_empty() || imported.surplus == ["mask_token"], "{:?}", imported.surplus);
+    assert!(
+        imported.surplus.is_empty() || imported.surplus == ["mask_token"],
+        "{:?}",
+        imported.surplus
+    );
     let head = std::fs::read(out.join(HEAD_FILE)).unwrap();
     let head = ModelHead::parse(HEAD_FILE, &head).unwrap();
     let backbone = pollster::block_on(Backbone::load(
@@ -94,7 +104,10 @@ fn load(precision: Precision) -> Option<Backbone> {
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
     };
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
@@ -104,18 +117,33 @@ fn golden() -> serde_json::Value {
 }
 
 fn floats(value: &serde_json::Value) -> Vec<f32> {
-    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap() as f32)
+        .collect()
 }
 
 #[test]
 fn the_generated_images_are_those_of_the_golden_script() {
-    for (i, sums) in golden()["pixel_sums"].as_array().unwrap().iter().enumerate() {
+    for (i, sums) in golden()["pixel_sums"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
         let bytes = image(i as u32);
         let found: Vec<u64> = bytes
             .chunks_exact(SIDE * SIDE)
             .map(|plane| plane.iter().map(|p| u64::from(*p)).sum())
             .collect();
-        let wanted: Vec<u64> = sums.as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect();
+        let wanted: Vec<u64> = sums
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_u64().unwrap())
+            .collect();
         assert_eq!(found, wanted, "image {i}");
     }
 }
@@ -134,7 +162,11 @@ fn f32_features_equal_onnx_runtime_and_int8_stays_close() {
         };
         let (ours, quantized) = (embed(&exact), embed(&int8));
         let wanted = floats(&golden["bicubic"][i as usize]);
-        let norm = wanted.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let norm = wanted
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>()
+            .sqrt();
         let largest = ours
             .iter()
             .zip(&wanted)

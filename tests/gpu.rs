@@ -49,7 +49,9 @@ fn linear_layers(gpu: &GpuDevice) {
     let device = gpu.burn();
     for (rows, inputs, outputs) in [(1, 4, 4), (7, 12, 20), (9, 588, 36), (65, 100, 132)] {
         let x: Vec<f32> = (0..rows * inputs).map(|i| noise(1, i)).collect();
-        let codes: Vec<i8> = (0..inputs * outputs).map(|i| (127.0 * noise(2, i)) as i8).collect();
+        let codes: Vec<i8> = (0..inputs * outputs)
+            .map(|i| (127.0 * noise(2, i)) as i8)
+            .collect();
         let scales: Vec<f32> = (0..outputs).map(|i| 0.01 + 0.005 * noise(3, i)).collect();
         let bias: Vec<f32> = (0..outputs).map(|i| noise(4, i)).collect();
         let words: Vec<i32> = bytemuck::pod_collect_to_vec(&codes);
@@ -68,7 +70,10 @@ fn linear_layers(gpu: &GpuDevice) {
         let wanted = reference(&x, &codes, &scales, &bias, inputs);
         assert_eq!(found.len(), wanted.len());
         for (i, (a, b)) in found.iter().zip(&wanted).enumerate() {
-            assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{rows}x{inputs}x{outputs} at {i}: {a} {b}");
+            assert!(
+                (a - b).abs() <= 1e-4 * (1.0 + b.abs()),
+                "{rows}x{inputs}x{outputs} at {i}: {a} {b}"
+            );
         }
     }
 }
@@ -85,7 +90,11 @@ fn ranking(
     let what = format!("{count} rows by {shard_rows}, D {dimension}, k {k}, ties {ties}");
     let rows: Vec<f32> = (0..count * dimension)
         .map(|i| {
-            let row = if ties { i / dimension % 5 } else { i / dimension };
+            let row = if ties {
+                i / dimension % 5
+            } else {
+                i / dimension
+            };
             noise(7, row * dimension + i % dimension)
         })
         .collect();
@@ -110,9 +119,16 @@ fn ranking(
     }
     let best = on_cpu.hits()[0].score;
     for (inv_tau, bias) in [(20.0, 0.0), (50.0, -1.0), (100.0, 10.0)] {
-        let calibrator = Calibrator { inv_tau, bias, fitted: true };
+        let calibrator = Calibrator {
+            inv_tau,
+            bias,
+            fitted: true,
+        };
         let wanted = normaliser(&calibrator, on_cpu.scores(), best);
         let found = pollster::block_on(on_gpu.normaliser(&calibrator, best)).unwrap();
-        assert!((found / wanted - 1.0).abs() < 1e-4, "{what}: {found} {wanted}");
+        assert!(
+            (found / wanted - 1.0).abs() < 1e-4,
+            "{what}: {found} {wanted}"
+        );
     }
 }

@@ -57,8 +57,8 @@ export interface Info {
   readonly device: string;
   readonly deviceReason: string;
   /** `bias` is the effective one, as it enters the formula. */
-  readonly calibrator: { readonly invTau: number; readonly bias: number };
-  readonly mapper: string;
+  readonly calibrator: { readonly invTau: number; readonly bias: number; /** false for defaults */ readonly fitted: boolean };
+  readonly mapper: string | null;
   /** Download sizes, bytes. */
   readonly modelBytes: number;
   readonly indexBytes: number;

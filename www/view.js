@@ -80,7 +80,8 @@ export function createView(actions) {
       kind.textContent = `Provisional: similarity only, ${formatCount(provisional.rows)} of ${formatCount(provisional.totalRows)} works read. Influence follows when all are read.`;
       return;
     }
-    kind.textContent = `Order: measured similarity. Sizes and percentages: estimated influence, calibrated over all ${formatCount(result.count)} works.`;
+    const fitted = info?.calibrator.fitted ? "calibrated" : "by a default calibrator";
+    kind.textContent = `Order: measured similarity. Sizes and percentages: estimated influence, ${fitted}, over all ${formatCount(result.count)} works.`;
     const beyond = Math.max(result.count - list.hits.length, 0);
     const rest = formatShare(remainderBeyond(result, list.hits.length));
     remainder.textContent = beyond === 0

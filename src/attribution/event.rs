@@ -8,7 +8,11 @@ use crate::format::Manifest;
 
 /// Progress, as a flat stream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Event {
     /// The device was chosen.
     Device { device: String, reason: String },
@@ -116,7 +120,10 @@ impl Info {
                 bias: manifest.calibrator.effective_bias(),
                 fitted: manifest.calibrator.fitted,
             },
-            mapper: manifest.synth_mapper.as_ref().map(|mapper| mapper.name.clone()),
+            mapper: manifest
+                .synth_mapper
+                .as_ref()
+                .map(|mapper| mapper.name.clone()),
             model_bytes: manifest.totals.model_bytes,
             index_bytes: manifest.totals.index_bytes,
         }
@@ -124,7 +131,10 @@ impl Info {
 }
 
 /// The surroundings of a query: the worker of a page, or the native tool.
-#[allow(async_fn_in_trait, reason = "browser futures are not Send and need not be")]
+#[allow(
+    async_fn_in_trait,
+    reason = "browser futures are not Send and need not be"
+)]
 pub trait Host {
     /// Takes note of `event`.
     fn event(&self, event: Event);

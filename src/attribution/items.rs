@@ -88,7 +88,9 @@ fn check(columns: &ItemColumns, shard: &ItemsShard) -> Result<()> {
     ];
     let plain = |name: &String| {
         name.split('/').all(|part| part != "..")
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
     };
     if columns.names.len() != wanted || optional.iter().any(|n| *n != 0 && *n != wanted) {
         return Err(Error::format(
@@ -97,7 +99,10 @@ fn check(columns: &ItemColumns, shard: &ItemsShard) -> Result<()> {
         ));
     }
     match columns.thumbnails.iter().find(|name| !plain(name)) {
-        Some(name) => Err(Error::format(&shard.file.file, format!("thumbnail {name:?}"))),
+        Some(name) => Err(Error::format(
+            &shard.file.file,
+            format!("thumbnail {name:?}"),
+        )),
         None => Ok(()),
     }
 }

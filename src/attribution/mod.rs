@@ -154,7 +154,9 @@ impl<S: Source> Attributor<S> {
         host: &impl Host,
     ) -> Result<Attribution> {
         if top_k == 0 || top_k > TOP_K_MAX {
-            return Err(Error::invalid(format!("topK {top_k} is not in 1..={TOP_K_MAX}")));
+            return Err(Error::invalid(format!(
+                "topK {top_k} is not in 1..={TOP_K_MAX}"
+            )));
         }
         let start = host.now_ms();
         host.event(Event::Preprocess {
@@ -213,11 +215,25 @@ fn check_identity(manifest: &Manifest, head: &ModelHead) -> Result<()> {
     let wanted = &manifest.backbone;
     if wanted.identity != head.identity || manifest.dimension != head.dimension {
         return Err(Error::IdentityMismatch {
-            index: format!("{} {} (D {})", wanted.name, short(&wanted.identity), manifest.dimension),
-            model: format!("{} {} (D {})", head.name, short(&head.identity), head.dimension),
+            index: format!(
+                "{} {} (D {})",
+                wanted.name,
+                short(&wanted.identity),
+                manifest.dimension
+            ),
+            model: format!(
+                "{} {} (D {})",
+                head.name,
+                short(&head.identity),
+                head.dimension
+            ),
         });
     }
-    if let Some(mapper) = manifest.synth_mapper.as_ref().or(manifest.real_mapper.as_ref()) {
+    if let Some(mapper) = manifest
+        .synth_mapper
+        .as_ref()
+        .or(manifest.real_mapper.as_ref())
+    {
         return Err(Error::IdentityMismatch {
             index: format!("mapper {} {}", mapper.name, short(&mapper.identity)),
             model: format!("{} without a mapper", head.name),

@@ -45,11 +45,7 @@ impl ShardMemory {
 }
 
 impl<S: Source> Attributor<S> {
-    pub(super) async fn stream(
-        &self,
-        mut scorer: Scorer,
-        host: &impl Host,
-    ) -> Result<Attribution> {
+    pub(super) async fn stream(&self, mut scorer: Scorer, host: &impl Host) -> Result<Attribution> {
         let shards = self.shard_list()?;
         let total_bytes = shards.iter().map(|s| s.file.bytes).sum();
         let (fetched, cached) = (Cell::new(0u64), Cell::new(0u64));
@@ -98,7 +94,10 @@ impl<S: Source> Attributor<S> {
             host.breathe().await?;
             if rows < total_rows && host.now_ms() - last_shown > PROVISIONAL_MS {
                 let hits = scorer.hits().await?;
-                let hits = self.items.resolve(&self.source, &self.manifest, &hits).await?;
+                let hits = self
+                    .items
+                    .resolve(&self.source, &self.manifest, &hits)
+                    .await?;
                 host.event(Event::Hits {
                     hits,
                     rows,
@@ -111,7 +110,10 @@ impl<S: Source> Attributor<S> {
         report(rows);
 
         let best = scorer.hits().await?;
-        let mut hits = self.items.resolve(&self.source, &self.manifest, &best).await?;
+        let mut hits = self
+            .items
+            .resolve(&self.source, &self.manifest, &best)
+            .await?;
         let calibrator = &self.manifest.calibrator;
         let mut remaining = 0.0;
         if let Some(first) = best.first() {

@@ -48,7 +48,13 @@ pub fn import(
     if !missing.is_empty() {
         return Err(Error::checkpoint(
             file,
-            format!("no {}: {} of {} tensors are missing: {}", spec.name, missing.len(), expected.len(), list(&missing)),
+            format!(
+                "no {}: {} of {} tensors are missing: {}",
+                spec.name,
+                missing.len(),
+                expected.len(),
+                list(&missing)
+            ),
         ));
     }
     let surplus: Vec<String> = checkpoint
@@ -69,18 +75,40 @@ pub fn import(
             done += 1;
             progress(done, total);
             let name_in_file = full(name);
-            let found = checkpoint.info(&name_in_file).map(|info| info.shape.clone()).unwrap_or_default();
+            let found = checkpoint
+                .info(&name_in_file)
+                .map(|info| info.shape.clone())
+                .unwrap_or_default();
             let values = || checkpoint.read_f32(&name_in_file);
             if found == shape {
                 return values();
             }
-            if name == "pos_embed" && found.len() == 3 && found[0] == 1 && found[2] == architecture.width {
-                return resize_positions(&values()?, architecture.width, architecture.image / architecture.patch)
-                    .ok_or_else(|| Error::checkpoint(&file, format!("tensor {name_in_file} has {} positions, no square grid", found[1])));
+            if name == "pos_embed"
+                && found.len() == 3
+                && found[0] == 1
+                && found[2] == architecture.width
+            {
+                return resize_positions(
+                    &values()?,
+                    architecture.width,
+                    architecture.image / architecture.patch,
+                )
+                .ok_or_else(|| {
+                    Error::checkpoint(
+                        &file,
+                        format!(
+                            "tensor {name_in_file} has {} positions, no square grid",
+                            found[1]
+                        ),
+                    )
+                });
             }
             Err(Error::checkpoint(
                 &file,
-                format!("tensor {name_in_file} has shape {found:?}, {} needs {shape:?}", spec.name),
+                format!(
+                    "tensor {name_in_file} has shape {found:?}, {} needs {shape:?}",
+                    spec.name
+                ),
             ))
         },
         |file, bytes| write_atomically(&out.join(&file.file), bytes),

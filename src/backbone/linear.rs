@@ -12,12 +12,17 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub enum Weight {
     /// [in, out], transposed for a plain product.
-    Dense(Tensor<2>),
-    /// `codes` [out, in/4] with four int8 to a word, `scales` [out].
-    Int8 {
-        codes: Tensor<2, Int>,
-        scales: Tensor<1>,
-    },
+    Dense(Box<Tensor<2>>),
+    Int8(Box<Int8Matrix>),
+}
+
+/// A matrix as int8 with a scale for each output.
+#[derive(Clone, Debug)]
+pub struct Int8Matrix {
+    /// [out, in/4], four int8 to a word.
+    codes: Tensor<2, Int>,
+    /// [out]
+    scales: Tensor<1>,
 }
 
 impl Weight {
@@ -26,7 +31,7 @@ impl Weight {
         let matrix = Tensor::<2>::from_data(TensorData::new(values, [out, inputs]), device);
         // A contiguous transpose: the product then reads rows of [in, out].
         let transposed: Tensor<2> = matrix.transpose();
-        Self::Dense(transposed)
+        Self::Dense(Box::new(transposed))
     }
 
     /// Uploads an int8 matrix as `scales` [out] and `codes` [out, in], row-major; `keep` leaves it
@@ -57,7 +62,7 @@ impl Weight {
             (device, DType::I32),
         );
         let scales = Tensor::<1>::from_data(TensorData::new(scales, [out]), device);
-        Ok(Self::Int8 { codes, scales })
+        Ok(Self::Int8(Box::new(Int8Matrix { codes, scales })))
     }
 }
 
@@ -75,8 +80,8 @@ impl Linear {
         let [batch, tokens, inputs] = x.dims();
         let x = x.reshape([batch * tokens, inputs]);
         let y = match &self.weight {
-            Weight::Dense(weight) => x.matmul(weight.clone()) + self.bias.clone().unsqueeze(),
-            Weight::Int8 { codes, scales } => quantized_linear(x, codes, scales, &self.bias),
+            Weight::Dense(weight) => x.matmul((**weight).clone()) + self.bias.clone().unsqueeze(),
+            Weight::Int8(matrix) => quantized_linear(x, &matrix.codes, &matrix.scales, &self.bias),
         };
         let out = y.dims()[1];
         y.reshape([batch, tokens, out])

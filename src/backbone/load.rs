@@ -18,7 +18,7 @@ use crate::source::{Source, resolve};
 
 /// A tensor on its way: matrices are on the device already.
 enum Loaded {
-    Matrix(Weight),
+    Matrix(Box<Weight>),
     Values(Vec<f32>),
 }
 
@@ -96,13 +96,14 @@ fn decode(
     }
     let out = entry.shape[0];
     let inputs = entry.shape[1..].iter().product();
-    Ok(Loaded::Matrix(match entry.encoding {
+    let weight = match entry.encoding {
         TensorEncoding::Int8 => {
             let (scales, codes) = bytes.split_at(4 * out);
             Weight::int8(floats(scales)?, codes, inputs, compute.keeps_int8(), device)?
         }
         _ => Weight::dense(floats(bytes)?, out, inputs, device),
-    }))
+    };
+    Ok(Loaded::Matrix(Box::new(weight)))
 }
 
 /// Puts the loaded tensors in their places.
@@ -124,12 +125,15 @@ impl Assembly<'_> {
     fn vector(&mut self, name: &str) -> Result<Tensor<1>> {
         let values = self.values(name)?;
         let length = values.len();
-        Ok(Tensor::from_data(TensorData::new(values, [length]), &self.device))
+        Ok(Tensor::from_data(
+            TensorData::new(values, [length]),
+            &self.device,
+        ))
     }
 
     fn linear(&mut self, name: &str) -> Result<Linear> {
         let weight = match self.loaded.remove(&format!("{name}.weight")) {
-            Some(Loaded::Matrix(weight)) => weight,
+            Some(Loaded::Matrix(weight)) => *weight,
             _ => return Err(bad(self.file, name, "is missing")),
         };
         let bias = self.vector(&format!("{name}.bias"))?;

@@ -1,8 +1,8 @@
 //! Backbones: from a decoded image to a feature, on either device.
 
-pub mod linear;
 #[cfg(feature = "cli")]
 pub mod import;
+pub mod linear;
 pub mod load;
 pub mod pack;
 pub mod parity;

@@ -84,7 +84,11 @@ pub fn pack(
     Ok(head)
 }
 
-fn encode(values: &[f32], shape: &[usize], precision: Precision) -> Result<(TensorEncoding, Vec<u8>)> {
+fn encode(
+    values: &[f32],
+    shape: &[usize],
+    precision: Precision,
+) -> Result<(TensorEncoding, Vec<u8>)> {
     let inputs: usize = shape[1..].iter().product();
     if precision == Precision::F32 || !is_matrix(shape) || !inputs.is_multiple_of(4) {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();

@@ -61,7 +61,11 @@ async fn race(now_ms: &dyn Fn() -> f64) -> Result<(Compute, String)> {
 async fn check(gpu: &Compute) -> Result<()> {
     let on_gpu = toy_feature(gpu).await?;
     let on_cpu = toy_feature(&Compute::Cpu).await?;
-    let distance: f64 = on_cpu.iter().zip(&on_gpu).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    let distance: f64 = on_cpu
+        .iter()
+        .zip(&on_gpu)
+        .map(|(a, b)| f64::from(a - b).powi(2))
+        .sum();
     let length: f64 = on_cpu.iter().map(|a| f64::from(*a).powi(2)).sum();
     let difference = (distance / length).sqrt();
     if difference.is_nan() || difference > TOLERANCE {
@@ -82,14 +86,18 @@ async fn check(gpu: &Compute) -> Result<()> {
     gpu.add("parity", &shard)?;
     match gpu.hits().await? == cpu.hits() {
         true => Ok(()),
-        false => Err(Error::device("computes wrongly: its ranking differs from the CPU's")),
+        false => Err(Error::device(
+            "computes wrongly: its ranking differs from the CPU's",
+        )),
     }
 }
 
 /// The feature of a generated image by a generated toy backbone.
 async fn toy_feature(compute: &Compute) -> Result<Vec<f32>> {
     let backbone = load(toy_pack(Precision::Int8)?, compute).await?;
-    backbone.embed_preprocessed(&noise_image(&backbone), &Unpaced).await
+    backbone
+        .embed_preprocessed(&noise_image(&backbone), &Unpaced)
+        .await
 }
 
 async fn load((memory, head): (Memory, ModelHead), compute: &Compute) -> Result<Backbone> {
@@ -98,7 +106,9 @@ async fn load((memory, head): (Memory, ModelHead), compute: &Compute) -> Result<
 
 fn noise_image(backbone: &Backbone) -> Vec<f32> {
     let side = backbone.head().architecture.image;
-    (0..3 * side * side).map(|i| 4.0 * generated(0, i)).collect()
+    (0..3 * side * side)
+        .map(|i| 4.0 * generated(0, i))
+        .collect()
 }
 
 /// A packed toy backbone with generated weights.
@@ -112,7 +122,8 @@ fn generated_pack(
     precision: Precision,
     change: impl Fn(&mut VitConfig),
 ) -> Result<(Memory, ModelHead)> {
-    let mut spec = registry::find(name).ok_or_else(|| Error::invalid(format!("no backbone {name}")))?;
+    let mut spec =
+        registry::find(name).ok_or_else(|| Error::invalid(format!("no backbone {name}")))?;
     change(&mut spec.architecture);
     let mut memory = Memory::default();
     let mut stream = 2;
@@ -143,7 +154,9 @@ fn toy_tensor(stream: u32, name: &str, shape: &[usize]) -> Vec<f32> {
         _ if shape.len() > 1 => (0.0, 3.0 / (inputs as f32).sqrt()),
         _ => (0.0, 0.2),
     };
-    (0..length).map(|i| base + spread * generated(stream, i)).collect()
+    (0..length)
+        .map(|i| base + spread * generated(stream, i))
+        .collect()
 }
 
 /// A value in -1..1 that depends only on its arguments.

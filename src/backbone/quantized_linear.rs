@@ -47,7 +47,11 @@ pub fn reference(x: &[f32], codes: &[i8], scales: &[f32], bias: &[f32], inputs: 
     let mut y = Vec::with_capacity(x.len() / inputs * scales.len());
     for row in x.chunks_exact(inputs) {
         for ((weights, scale), bias) in codes.chunks_exact(inputs).zip(scales).zip(bias) {
-            let sum: f32 = row.iter().zip(weights).map(|(x, c)| x * f32::from(*c)).sum();
+            let sum: f32 = row
+                .iter()
+                .zip(weights)
+                .map(|(x, c)| x * f32::from(*c))
+                .sum();
             y.push(sum * scale + bias);
         }
     }
@@ -61,9 +65,8 @@ impl QuantizedOps for Flex {
         scales: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let floats = |tensor: FloatTensor<Self>| -> Vec<f32> {
-            tensor.into_data().iter::<f32>().collect()
-        };
+        let floats =
+            |tensor: FloatTensor<Self>| -> Vec<f32> { tensor.into_data().iter::<f32>().collect() };
         let shape = x.shape();
         let words: Vec<i32> = codes.into_data().iter::<i32>().collect();
         let (x, scales, bias) = (floats(x), floats(scales), floats(bias));

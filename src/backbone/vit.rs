@@ -12,7 +12,10 @@ use crate::format::{Activation, VitConfig};
 
 /// Called before each of the `steps` parts of a forward pass: shows progress, lets the page breathe,
 /// and ends the pass by an error when the caller gave up.
-#[allow(async_fn_in_trait, reason = "browser futures are not Send and need not be")]
+#[allow(
+    async_fn_in_trait,
+    reason = "browser futures are not Send and need not be"
+)]
 pub trait Pace {
     /// About to start part `step` of `steps`.
     async fn step(&self, step: usize, steps: usize) -> Result<()>;
@@ -64,7 +67,7 @@ impl Block {
             .forward(self.norm1.forward(x.clone()))
             .reshape([batch, tokens, 3, heads, head])
             .permute([2, 0, 3, 1, 4]);
-        let part = |i: usize| -> Tensor<4> { qkv.clone().slice([i..i + 1]).squeeze_dim(0) };
+        let part = |i: usize| -> Tensor<4> { qkv.clone().narrow(0, i, 1).squeeze_dim(0) };
         let (mut q, k, v) = (part(0), part(1), part(2));
         let (mut x, mut queries) = (x, tokens);
         if class_only {
@@ -185,7 +188,10 @@ mod tests {
         let image: Vec<f32> = (0..48).map(|i| i as f32).collect();
         let patches = unfold(&image, &config);
         assert_eq!(patches.len(), 48);
-        assert_eq!(&patches[..12], &[0., 1., 4., 5., 16., 17., 20., 21., 32., 33., 36., 37.]);
+        assert_eq!(
+            &patches[..12],
+            &[0., 1., 4., 5., 16., 17., 20., 21., 32., 33., 36., 37.]
+        );
         assert_eq!(&patches[36..40], &[10., 11., 14., 15.]);
     }
 }

@@ -86,7 +86,11 @@ impl Attribute {
                 Err(error) => return Err(error.context(image.display().to_string())),
             }
         }
-        anyhow::ensure!(failed == 0, "{failed} of {} images failed", self.images.len());
+        anyhow::ensure!(
+            failed == 0,
+            "{failed} of {} images failed",
+            self.images.len()
+        );
         Ok(())
     }
 

@@ -88,7 +88,12 @@ fn report_recall(index: &Path, queries: &[Query]) -> Result<()> {
         let answer = pollster::block_on(attributor.attribute(&pixels, 600, &Silent))?;
         let prefix = format!("{}/", query.slug);
         let own = |name: &str| name.starts_with(&prefix);
-        let right = answer.hits.iter().take(10).filter(|hit| own(&hit.name)).count();
+        let right = answer
+            .hits
+            .iter()
+            .take(10)
+            .filter(|hit| own(&hit.name))
+            .count();
         first += usize::from(answer.hits.first().is_some_and(|hit| own(&hit.name)));
         in_ten += right;
         mass += answer

@@ -36,7 +36,11 @@ impl Import {
                 .iter()
                 .map(|b| format!("{} ({})", b.name, b.about))
                 .collect();
-            bail!("no backbone {:?}; known are {}", self.backbone, names.join("; "));
+            bail!(
+                "no backbone {:?}; known are {}",
+                self.backbone,
+                names.join("; ")
+            );
         };
         let precision = match self.precision {
             Precision::Int8 => pack::Precision::Int8,
@@ -49,7 +53,11 @@ impl Import {
         .with_context(|| format!("importing {}", self.weights.display()))?;
         progress.finish();
         if !imported.surplus.is_empty() {
-            eprintln!("not used by {}: {}", self.backbone, imported.surplus.join(", "));
+            eprintln!(
+                "not used by {}: {}",
+                self.backbone,
+                imported.surplus.join(", ")
+            );
         }
         let head = imported.head;
         println!(

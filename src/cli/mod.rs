@@ -64,8 +64,9 @@ struct Progress {
 
 impl Progress {
     fn new(label: &'static str) -> Self {
-        let style = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len}  {per_sec}  {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{msg} {bar:32} {pos}/{len}  {per_sec}  {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
         Self {
             bar: ProgressBar::new(0).with_style(style).with_message(label),
             label,

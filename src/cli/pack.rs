@@ -14,7 +14,11 @@ pub struct Pack {
     #[arg(long)]
     model: PathBuf,
     /// Folder of training images, searched recursively.
-    #[arg(long, required_unless_present = "features", conflicts_with = "features")]
+    #[arg(
+        long,
+        required_unless_present = "features",
+        conflicts_with = "features"
+    )]
     images: Option<PathBuf>,
     /// Features instead of images: .npy of float rows, unmapped.
     #[arg(long, requires = "names")]
@@ -71,11 +75,13 @@ impl Pack {
         }
         let progress = Progress::new("packing");
         let report = match (&self.images, &self.features, &self.names) {
-            (Some(images), _, _) => {
-                pack_images(images, &options, &|done, total| progress.update(done, total))?
-            }
+            (Some(images), _, _) => pack_images(images, &options, &|done, total| {
+                progress.update(done, total)
+            })?,
             (None, Some(features), Some(names)) => {
-                pack_features(features, names, &options, &|done, total| progress.update(done, total))?
+                pack_features(features, names, &options, &|done, total| {
+                    progress.update(done, total)
+                })?
             }
             _ => anyhow::bail!("either --images or --features with --names is needed"),
         };

@@ -25,8 +25,15 @@ pub struct Serve {
 
 impl Serve {
     pub fn run(self) -> Result<()> {
-        ensure!(self.directory.is_dir(), "{} is no folder", self.directory.display());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        ensure!(
+            self.directory.is_dir(),
+            "{} is no folder",
+            self.directory.display()
+        );
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
         runtime.block_on(self.listen())
     }
 
@@ -36,7 +43,10 @@ impl Serve {
             .await
             .with_context(|| format!("http://{address}"))?;
         let port = listener.local_addr()?.port();
-        println!("serving {} on http://localhost:{port}", self.directory.display());
+        println!(
+            "serving {} on http://localhost:{port}",
+            self.directory.display()
+        );
         axum::serve(listener, router(self.directory))
             .with_graceful_shutdown(async {
                 // Without a signal handler the server simply runs until it is killed.

@@ -86,13 +86,22 @@ impl FileRef {
         if self.bytes > bytes_max {
             return Err(Error::format(
                 owner,
-                format!("{} states {} bytes, the limit is {bytes_max}", self.file, self.bytes),
+                format!(
+                    "{} states {} bytes, the limit is {bytes_max}",
+                    self.file, self.bytes
+                ),
             ));
         }
-        let digest_ok =
-            self.sha256.len() == 64 && self.sha256.bytes().all(|b| b"0123456789abcdef".contains(&b));
+        let digest_ok = self.sha256.len() == 64
+            && self
+                .sha256
+                .bytes()
+                .all(|b| b"0123456789abcdef".contains(&b));
         if !digest_ok {
-            return Err(Error::format(owner, format!("{}: malformed sha256", self.file)));
+            return Err(Error::format(
+                owner,
+                format!("{}: malformed sha256", self.file),
+            ));
         }
         Ok(())
     }
@@ -125,8 +134,20 @@ mod tests {
     fn names_that_leave_the_folder_are_refused() {
         let good = FileRef::of("fine", "bin", b"x");
         assert!(good.validate("m", 10).is_ok());
-        for name in ["../x", "/etc/passwd", "a//b", "http://h/x", "a\\b", "", "a/./b", "x?y"] {
-            let bad = FileRef { file: name.into(), ..good.clone() };
+        for name in [
+            "../x",
+            "/etc/passwd",
+            "a//b",
+            "http://h/x",
+            "a\\b",
+            "",
+            "a/./b",
+            "x?y",
+        ] {
+            let bad = FileRef {
+                file: name.into(),
+                ..good.clone()
+            };
             assert!(bad.validate("m", 10).is_err(), "{name:?} passed");
         }
         assert!(FileRef { bytes: 11, ..good }.validate("m", 10).is_err());

@@ -157,7 +157,10 @@ impl Manifest {
     fn validate(&self, file: &str) -> Result<()> {
         let bad = |reason: String| Err(Error::format(file, reason));
         if self.dimension == 0 || self.dimension > DIMENSION_MAX {
-            return bad(format!("dimension {} is not in 1..={DIMENSION_MAX}", self.dimension));
+            return bad(format!(
+                "dimension {} is not in 1..={DIMENSION_MAX}",
+                self.dimension
+            ));
         }
         if self.count > COUNT_MAX {
             return bad(format!("{} rows, the limit is {COUNT_MAX}", self.count));
@@ -171,12 +174,23 @@ impl Manifest {
         let ranges = fine.shards.iter().map(|s| (&s.file, s.first_row, s.rows));
         check_cover(file, "fine", ranges, self.count)?;
         if fine.rows != self.count {
-            return bad(format!("layer fine has {} rows of {}", fine.rows, self.count));
+            return bad(format!(
+                "layer fine has {} rows of {}",
+                fine.rows, self.count
+            ));
         }
-        let ranges = self.items.shards.iter().map(|s| (&s.file, s.first_item, s.items));
+        let ranges = self
+            .items
+            .shards
+            .iter()
+            .map(|s| (&s.file, s.first_item, s.items));
         check_cover(file, "items", ranges, self.count)?;
         if let Some(thumbnails) = &self.thumbnails {
-            let folder = FileRef { file: thumbnails.folder.clone(), bytes: 0, sha256: "0".repeat(64) };
+            let folder = FileRef {
+                file: thumbnails.folder.clone(),
+                bytes: 0,
+                sha256: "0".repeat(64),
+            };
             folder.validate(file, 0)?;
         }
         Ok(())
@@ -218,7 +232,10 @@ fn check_cover<'a>(
         if first != next || rows == 0 {
             return Err(Error::format(
                 file,
-                format!("{what}: {} starts at {first}, expected {next}, with {rows} rows", shard.file),
+                format!(
+                    "{what}: {} starts at {first}, expected {next}, with {rows} rows",
+                    shard.file
+                ),
             ));
         }
         next = first
@@ -226,7 +243,10 @@ fn check_cover<'a>(
             .ok_or_else(|| Error::format(file, format!("{what}: row numbers overflow")))?;
     }
     if next != count {
-        return Err(Error::format(file, format!("{what}: {next} rows of {count}")));
+        return Err(Error::format(
+            file,
+            format!("{what}: {next} rows of {count}"),
+        ));
     }
     Ok(())
 }
@@ -256,7 +276,11 @@ pub(crate) mod tests {
             synth_mapper: None,
             dimension: 4,
             count: 5,
-            calibrator: Calibrator { inv_tau: 1.0, bias: 0.0, fitted: false },
+            calibrator: Calibrator {
+                inv_tau: 1.0,
+                bias: 0.0,
+                fitted: false,
+            },
             layers: vec![Layer {
                 kind: "fine".into(),
                 encoding: "int8-row-scale".into(),
@@ -307,7 +331,10 @@ pub(crate) mod tests {
     #[test]
     fn a_later_version_is_named_as_such_whatever_else_it_holds() {
         let json = br#"{"format":"data-attribution-index","version":2,"anything":[]}"#;
-        assert_eq!(Manifest::parse("m", json).unwrap_err().code(), "newer-version");
+        assert_eq!(
+            Manifest::parse("m", json).unwrap_err().code(),
+            "newer-version"
+        );
         assert_eq!(Manifest::parse("m", b"[]").unwrap_err().code(), "format");
         assert_eq!(Manifest::parse("m", b"").unwrap_err().code(), "format");
     }

@@ -12,4 +12,4 @@ pub mod shard;
 
 pub use digest::{FileRef, Sha256Hex, sha256_hex};
 pub use manifest::{Calibrator, Items, ItemsShard, Layer, Manifest, Shard, Thumbnails};
-pub use model::{Activation, ModelHead, TensorEntry, TensorEncoding, VitConfig};
+pub use model::{Activation, ModelHead, TensorEncoding, TensorEntry, VitConfig};

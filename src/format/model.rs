@@ -157,7 +157,10 @@ impl VitConfig {
             && self.epsilon > 0.0
             && self.epsilon < 1.0;
         if !sane {
-            return Err(Error::format(file, format!("impossible architecture {self:?}")));
+            return Err(Error::format(
+                file,
+                format!("impossible architecture {self:?}"),
+            ));
         }
         Ok(())
     }
@@ -198,8 +201,12 @@ impl ModelHead {
     fn validate(&self, file: &str) -> Result<()> {
         let bad = |reason: String| Err(Error::format(file, reason));
         self.architecture.validate(file)?;
-        self.preprocess.check().map_err(|e| Error::format(file, e.to_string()))?;
-        if self.preprocess.crop as usize != self.architecture.image || self.dimension != self.architecture.width {
+        self.preprocess
+            .check()
+            .map_err(|e| Error::format(file, e.to_string()))?;
+        if self.preprocess.crop as usize != self.architecture.image
+            || self.dimension != self.architecture.width
+        {
             return bad("preprocess, dimension and architecture disagree".into());
         }
         for f in &self.files {
@@ -207,11 +214,18 @@ impl ModelHead {
         }
         let expected = self.architecture.tensors();
         if expected.len() != self.tensors.len() {
-            return bad(format!("{} tensors, expected {}", self.tensors.len(), expected.len()));
+            return bad(format!(
+                "{} tensors, expected {}",
+                self.tensors.len(),
+                expected.len()
+            ));
         }
         for ((name, shape), entry) in expected.iter().zip(&self.tensors) {
             if *name != entry.name || *shape != entry.shape {
-                return bad(format!("tensor {} {:?}, expected {name} {shape:?}", entry.name, entry.shape));
+                return bad(format!(
+                    "tensor {} {:?}, expected {name} {shape:?}",
+                    entry.name, entry.shape
+                ));
             }
             if entry.encoding == TensorEncoding::Int8 && !is_matrix(shape) {
                 return bad(format!("tensor {name} cannot be int8"));
@@ -219,7 +233,10 @@ impl ModelHead {
             let fits = entry.expected_bytes() == Some(entry.bytes)
                 && entry.offset.is_multiple_of(TENSOR_ALIGN)
                 && self.files.get(entry.file).is_some_and(|f| {
-                    entry.offset.checked_add(entry.bytes).is_some_and(|end| end <= f.bytes)
+                    entry
+                        .offset
+                        .checked_add(entry.bytes)
+                        .is_some_and(|end| end <= f.bytes)
                 });
             if !fits {
                 return bad(format!("tensor {name} does not lie in its file"));

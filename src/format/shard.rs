@@ -107,9 +107,12 @@ impl FineShard {
 /// later one.
 pub fn decode(file: &str, bytes: &[u8]) -> Result<FineShard> {
     let bad = |reason: String| Error::format(file, reason);
-    let header = bytes
-        .get(..HEADER_BYTES)
-        .ok_or_else(|| bad(format!("{} bytes are too few for a shard header", bytes.len())))?;
+    let header = bytes.get(..HEADER_BYTES).ok_or_else(|| {
+        bad(format!(
+            "{} bytes are too few for a shard header",
+            bytes.len()
+        ))
+    })?;
     if &header[..8] != MAGIC {
         return Err(bad("not a fine shard (wrong magic)".into()));
     }
@@ -125,7 +128,11 @@ pub fn decode(file: &str, bytes: &[u8]) -> Result<FineShard> {
         });
     }
     let (dimension, rows, stride) = (word(12) as usize, word(16) as usize, word(20) as usize);
-    if version == 0 || dimension == 0 || dimension > DIMENSION_MAX || stride != row_stride(dimension) {
+    if version == 0
+        || dimension == 0
+        || dimension > DIMENSION_MAX
+        || stride != row_stride(dimension)
+    {
         return Err(bad(format!(
             "impossible header: version {version}, dimension {dimension}, stride {stride}"
         )));
@@ -177,7 +184,11 @@ mod tests {
                     let back = f32::from(shard.codes[i * shard.stride + j]) * shard.scales[i];
                     assert!((back - x).abs() <= shard.scales[i] * 0.5001);
                 }
-                assert!(shard.codes[i * shard.stride + dimension..(i + 1) * shard.stride].iter().all(|c| *c == 0));
+                assert!(
+                    shard.codes[i * shard.stride + dimension..(i + 1) * shard.stride]
+                        .iter()
+                        .all(|c| *c == 0)
+                );
             }
         }
     }
@@ -191,7 +202,14 @@ mod tests {
         let mut longer = good.clone();
         longer.push(0);
         assert!(decode("s", &longer).is_err());
-        for (at, value) in [(12, 0u32), (12, 4096), (12, u32::MAX), (16, u32::MAX), (20, 7), (0, 0)] {
+        for (at, value) in [
+            (12, 0u32),
+            (12, 4096),
+            (12, u32::MAX),
+            (16, u32::MAX),
+            (20, 7),
+            (0, 0),
+        ] {
             let mut bytes = good.clone();
             bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
             assert!(decode("s", &bytes).is_err(), "{at} = {value}");
@@ -208,7 +226,10 @@ mod tests {
 
     #[test]
     fn values_that_are_not_finite_are_never_packed() {
-        assert_eq!(encode(0, 2, &[0.0, f32::NAN]).unwrap_err().code(), "not-finite");
+        assert_eq!(
+            encode(0, 2, &[0.0, f32::NAN]).unwrap_err().code(),
+            "not-finite"
+        );
         assert!(encode(0, 3, &[0.0; 4]).is_err());
         assert!(encode(0, 0, &[]).is_err());
     }

@@ -61,7 +61,10 @@ pub fn pack_features(
         progress(first + count, rows);
     }
     if writer.rows() == 0 {
-        return Err(Error::invalid(format!("{}: no usable row", features.display())));
+        return Err(Error::invalid(format!(
+            "{}: no usable row",
+            features.display()
+        )));
     }
     Ok(PackReport {
         manifest: writer.finish()?,

@@ -37,7 +37,10 @@ pub fn pack_images(
 ) -> Result<PackReport> {
     let paths = list(folder)?;
     if paths.is_empty() {
-        return Err(Error::invalid(format!("{}: no image found", folder.display())));
+        return Err(Error::invalid(format!(
+            "{}: no image found",
+            folder.display()
+        )));
     }
     let head = read_head(&options.model)?;
     let embedder = Embedder::open(&options.model, &head, options.cache.as_deref())?;
@@ -95,10 +98,12 @@ fn one(
 ) -> Result<(Item, Vec<f32>), Failure> {
     let encoded = std::fs::read(path).map_err(|e| Failure::Image(Error::io(path, e)))?;
     let pixels = decode(&encoded, options.limit_megapixels).map_err(Failure::Image)?;
-    let (feature, known) = embedder.embed(&encoded, &pixels).map_err(|error| match error {
-        Error::Io { .. } | Error::Device { .. } => Failure::Index(error),
-        _ => Failure::Image(error),
-    })?;
+    let (feature, known) = embedder
+        .embed(&encoded, &pixels)
+        .map_err(|error| match error {
+            Error::Io { .. } | Error::Device { .. } => Failure::Index(error),
+            _ => Failure::Image(error),
+        })?;
     reused.fetch_add(usize::from(known), Ordering::Relaxed);
     let thumbnail = match options.thumbnail {
         0 => None,

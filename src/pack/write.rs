@@ -11,9 +11,7 @@ use crate::error::{Error, Result};
 use crate::files::{write_atomically, write_json};
 use crate::format::manifest::{BackboneRef, ItemColumns, MANIFEST_FORMAT, Totals};
 use crate::format::shard::{self, VERSION, row_stride};
-use crate::format::{
-    FileRef, Items, ItemsShard, Layer, Manifest, ModelHead, Shard, Thumbnails,
-};
+use crate::format::{FileRef, Items, ItemsShard, Layer, Manifest, ModelHead, Shard, Thumbnails};
 use crate::score::query::normalised;
 
 /// The manifest's file name.
@@ -109,11 +107,15 @@ impl<'a> IndexWriter<'a> {
                 shards,
             }],
             items: Items { shards: items },
-            thumbnails: self.items.iter().any(|i| i.thumbnail.is_some()).then(|| Thumbnails {
-                folder: THUMBNAILS.into(),
-                media_type: "image/jpeg".into(),
-                short_side: self.options.thumbnail,
-            }),
+            thumbnails: self
+                .items
+                .iter()
+                .any(|i| i.thumbnail.is_some())
+                .then(|| Thumbnails {
+                    folder: THUMBNAILS.into(),
+                    media_type: "image/jpeg".into(),
+                    short_side: self.options.thumbnail,
+                }),
             totals: Totals {
                 model_bytes: head_ref.bytes + self.head.bytes(),
                 index_bytes,
@@ -154,7 +156,11 @@ impl<'a> IndexWriter<'a> {
             let file = FileRef::of(FINE, "bin", &bytes);
             write_atomically(&self.options.out.join(&file.file), &bytes)?;
             let rows = (rows.len() / dimension) as u64;
-            shards.push(Shard { file, first_row, rows });
+            shards.push(Shard {
+                file,
+                first_row,
+                rows,
+            });
             first_row += rows;
         }
         Ok(shards)
@@ -170,32 +176,43 @@ impl<'a> IndexWriter<'a> {
                 .collect();
             let sized = items.iter().all(|item| item.size.is_some());
             let size = |pick: fn((u32, u32)) -> u32| match sized {
-                true => items.iter().filter_map(|item| item.size.map(pick)).collect(),
+                true => items
+                    .iter()
+                    .filter_map(|item| item.size.map(pick))
+                    .collect(),
                 false => Vec::new(),
             };
-            let optional = |pick: fn(&Metadata) -> Option<String>| {
-                match metadata.iter().any(|m| pick(m).is_some()) {
-                    true => metadata.iter().map(pick).collect(),
-                    false => Vec::new(),
-                }
+            let optional = |pick: fn(&Metadata) -> Option<String>| match metadata
+                .iter()
+                .any(|m| pick(m).is_some())
+            {
+                true => metadata.iter().map(pick).collect(),
+                false => Vec::new(),
             };
             let columns = ItemColumns {
                 names: items.iter().map(|item| item.name.clone()).collect(),
                 widths: size(|s| s.0),
                 heights: size(|s| s.1),
                 thumbnails: match items.iter().any(|item| item.thumbnail.is_some()) {
-                    true => items.iter().map(|i| i.thumbnail.clone().unwrap_or_default()).collect(),
+                    true => items
+                        .iter()
+                        .map(|i| i.thumbnail.clone().unwrap_or_default())
+                        .collect(),
                     false => Vec::new(),
                 },
                 captions: optional(|m| m.caption.clone()),
                 links: optional(|m| m.link.clone()),
             };
-            let bytes = serde_json::to_vec(&columns)
-                .map_err(|e| Error::format("items", e.to_string()))?;
+            let bytes =
+                serde_json::to_vec(&columns).map_err(|e| Error::format("items", e.to_string()))?;
             let file = FileRef::of(ITEMS, "json", &bytes);
             write_atomically(&self.options.out.join(&file.file), &bytes)?;
             let items = items.len() as u64;
-            shards.push(ItemsShard { file, first_item, items });
+            shards.push(ItemsShard {
+                file,
+                first_item,
+                items,
+            });
             first_item += items;
         }
         Ok(shards)
@@ -204,8 +221,16 @@ impl<'a> IndexWriter<'a> {
     /// Removes files of an earlier pack that the new manifest does not name.
     fn remove_stale(&self, manifest: &Manifest) -> Result<()> {
         let out = &self.options.out;
-        let model = self.head.files.iter().map(|f| format!("{MODEL}/{}", f.file));
-        let rows = manifest.layers.iter().flat_map(|l| &l.shards).map(|s| s.file.file.clone());
+        let model = self
+            .head
+            .files
+            .iter()
+            .map(|f| format!("{MODEL}/{}", f.file));
+        let rows = manifest
+            .layers
+            .iter()
+            .flat_map(|l| &l.shards)
+            .map(|s| s.file.file.clone());
         let items = manifest.items.shards.iter().map(|s| s.file.file.clone());
         let thumbnails = self.items.iter().filter_map(|i| i.thumbnail.as_ref());
         let wanted: HashSet<PathBuf> = model
@@ -223,7 +248,10 @@ impl<'a> IndexWriter<'a> {
 }
 
 fn remove_unwanted(folder: &Path, wanted: &HashSet<PathBuf>) -> Result<()> {
-    for entry in walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok) {
+    for entry in walkdir::WalkDir::new(folder)
+        .into_iter()
+        .filter_map(Result::ok)
+    {
         if entry.file_type().is_file() && !wanted.contains(entry.path()) {
             fs::remove_file(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
         }

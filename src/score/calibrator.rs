@@ -43,16 +43,26 @@ mod tests {
     use super::*;
 
     fn all(inv_tau: f32, bias: f32, scores: &[f32]) -> Vec<f64> {
-        let calibrator = Calibrator { inv_tau, bias, fitted: false };
+        let calibrator = Calibrator {
+            inv_tau,
+            bias,
+            fitted: false,
+        };
         let best = scores.iter().copied().fold(f32::MIN, f32::max);
         let sum = normaliser(&calibrator, scores, best);
-        scores.iter().map(|s| influence(&calibrator, *s, best, sum)).collect()
+        scores
+            .iter()
+            .map(|s| influence(&calibrator, *s, best, sum))
+            .collect()
     }
 
     #[test]
     fn without_bias_it_is_the_softmax() {
         let scores = [0.9f32, 0.5, 0.1, -0.3];
-        let exps: Vec<f64> = scores.iter().map(|s| (20.0 * f64::from(*s)).exp()).collect();
+        let exps: Vec<f64> = scores
+            .iter()
+            .map(|s| (20.0 * f64::from(*s)).exp())
+            .collect();
         let total: f64 = exps.iter().sum();
         for (got, want) in all(20.0, 0.0, &scores).iter().zip(exps) {
             assert!((got - want / total).abs() < 1e-6);

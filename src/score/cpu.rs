@@ -6,7 +6,7 @@ use super::top_k::{Hit, TopK};
 use crate::error::Result;
 use crate::format::shard::FineShard;
 
-/// Scores of all rows seen so far, and the best k.
+/// Scores of all rows, and the best k of those seen so far.
 pub struct CpuScorer {
     query: QuantizedQuery,
     count: u64,
@@ -20,7 +20,7 @@ impl CpuScorer {
         Self {
             query,
             count,
-            scores: Vec::new(),
+            scores: vec![0.0; count as usize],
             top: TopK::new(k),
         }
     }
@@ -34,10 +34,11 @@ impl CpuScorer {
             .zip(&shard.scales)
             .enumerate()
         {
+            let id = shard.first_row as usize + i;
             let score = self.query.score(row, *scale);
-            self.scores.push(score);
+            self.scores[id] = score;
             self.top.push(Hit {
-                id: (shard.first_row + i as u64) as u32,
+                id: id as u32,
                 score,
             });
         }
@@ -49,7 +50,7 @@ impl CpuScorer {
         self.top.hits()
     }
 
-    /// All scores, in the order in which the rows came.
+    /// The scores by row, whatever the order in which shards came; 0 for rows that did not come yet.
     pub fn scores(&self) -> &[f32] {
         &self.scores
     }

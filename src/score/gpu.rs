@@ -55,7 +55,8 @@ impl GpuScorer {
         let k = (count as usize).min(k).max(1);
         let kernels = gpu.kernels();
         let query_buffer = gpu.storage("query", query.codes.len() * 4);
-        gpu.queue().write_buffer(&query_buffer, 0, bytemuck::cast_slice(&query.codes));
+        gpu.queue()
+            .write_buffer(&query_buffer, 0, bytemuck::cast_slice(&query.codes));
         Ok(Self {
             scores: gpu.storage("scores", count as usize * 4),
             best: gpu.storage("best", k * PAIR_BYTES),
@@ -133,7 +134,9 @@ impl GpuScorer {
             // With no more rows than wanted, a prefix of zero lets every row through.
             if total > wanted {
                 for _ in 0..8 {
-                    kernels.histogram.dispatch(&mut pass, &histogram, groups(total));
+                    kernels
+                        .histogram
+                        .dispatch(&mut pass, &histogram, groups(total));
                     kernels.choose.dispatch(&mut pass, &choose, 1);
                 }
             }
@@ -165,7 +168,9 @@ impl GpuScorer {
             .collect();
         top_k::sort(&mut hits);
         let sound = state[3] as usize == self.selected
-            && hits.iter().all(|h| u64::from(h.id) < self.count && h.score.is_finite())
+            && hits
+                .iter()
+                .all(|h| u64::from(h.id) < self.count && h.score.is_finite())
             && hits.windows(2).all(|pair| pair[0].id != pair[1].id);
         if sound {
             Ok(hits)
@@ -183,7 +188,9 @@ impl GpuScorer {
             bias.to_bits(),
             best.to_bits(),
         ];
-        self.gpu.queue().write_buffer(&self.params, 0, bytemuck::cast_slice(&params));
+        self.gpu
+            .queue()
+            .write_buffer(&self.params, 0, bytemuck::cast_slice(&params));
         let sums = self.gpu.storage("sums", NORMALISER_SUMS * 4);
         let buffers = [&self.params, &self.scores, &sums];
         let partial = self.kernels.partial.bind(&self.gpu, &buffers);
@@ -192,7 +199,9 @@ impl GpuScorer {
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             let partial_groups = NORMALISER_SUMS as u32 / 64;
-            self.kernels.partial.dispatch(&mut pass, &partial, partial_groups);
+            self.kernels
+                .partial
+                .dispatch(&mut pass, &partial, partial_groups);
             self.kernels.combine.dispatch(&mut pass, &combine, 1);
         }
         self.gpu.queue().submit([encoder.finish()]);
@@ -202,7 +211,9 @@ impl GpuScorer {
         if sum.is_finite() && sum >= 0.999 * (1.0 + bias).max(0.0) {
             Ok(f64::from(sum))
         } else {
-            Err(Error::device(format!("the sum of influences that was read back is {sum}")))
+            Err(Error::device(format!(
+                "the sum of influences that was read back is {sum}"
+            )))
         }
     }
 }

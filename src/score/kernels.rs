@@ -75,7 +75,10 @@ impl Kernels {
             })
         };
         let score = module("score_rows", include_str!("../../shaders/score_rows.wgsl"));
-        let select = module("select_top_k", include_str!("../../shaders/select_top_k.wgsl"));
+        let select = module(
+            "select_top_k",
+            include_str!("../../shaders/select_top_k.wgsl"),
+        );
         let sum = module("normaliser", include_str!("../../shaders/normaliser.wgsl"));
         let kernel = |module: &wgpu::ShaderModule, entry: &str, bindings| Kernel {
             pipeline: device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

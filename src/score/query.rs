@@ -25,7 +25,10 @@ impl QuantizedQuery {
     /// [`Error::InvalidArgument`] for a dimension outside of 1..=2048.
     pub fn new(feature: &[f32]) -> Result<Self> {
         if feature.is_empty() || feature.len() > DIMENSION_MAX {
-            return Err(Error::invalid(format!("a query of dimension {}", feature.len())));
+            return Err(Error::invalid(format!(
+                "a query of dimension {}",
+                feature.len()
+            )));
         }
         let unit = normalised(feature)?;
         let peak = unit.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
@@ -42,7 +45,11 @@ impl QuantizedQuery {
     /// The score of one row: `<q, x>` with `x = row_scale * codes`.
     #[inline]
     pub fn score(&self, row: &[i8], row_scale: f32) -> f32 {
-        let dot: i32 = row.iter().zip(&self.codes).map(|(c, q)| i32::from(*c) * q).sum();
+        let dot: i32 = row
+            .iter()
+            .zip(&self.codes)
+            .map(|(c, q)| i32::from(*c) * q)
+            .sum();
         dot as f32 * (row_scale * self.scale)
     }
 }
@@ -52,13 +59,20 @@ impl QuantizedQuery {
 /// # Errors
 /// [`Error::NotFinite`] when the norm is zero, NaN or infinite.
 pub fn normalised(feature: &[f32]) -> Result<Vec<f32>> {
-    let norm = feature.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    let norm = feature
+        .iter()
+        .map(|x| f64::from(*x).powi(2))
+        .sum::<f64>()
+        .sqrt();
     if !norm.is_finite() || norm < 1e-30 {
         return Err(Error::NotFinite {
             what: "the direction of a feature without length".into(),
         });
     }
-    Ok(feature.iter().map(|x| (f64::from(*x) / norm) as f32).collect())
+    Ok(feature
+        .iter()
+        .map(|x| (f64::from(*x) / norm) as f32)
+        .collect())
 }
 
 #[cfg(test)]
@@ -69,9 +83,21 @@ mod tests {
     fn the_score_is_the_cosine() {
         let feature: Vec<f32> = (0..37).map(|i| ((i * 29 % 17) as f32) - 8.0).collect();
         let query = QuantizedQuery::new(&feature).unwrap();
-        let row: Vec<i8> = (0..40).map(|i| if i < 37 { ((i * 13) % 255) as u8 as i8 } else { 0 }).collect();
+        let row: Vec<i8> = (0..40)
+            .map(|i| {
+                if i < 37 {
+                    ((i * 13) % 255) as u8 as i8
+                } else {
+                    0
+                }
+            })
+            .collect();
         let unit = normalised(&feature).unwrap();
-        let exact: f64 = unit.iter().zip(&row).map(|(q, c)| f64::from(*q) * f64::from(*c) * 0.01).sum();
+        let exact: f64 = unit
+            .iter()
+            .zip(&row)
+            .map(|(q, c)| f64::from(*q) * f64::from(*c) * 0.01)
+            .sum();
         assert!((f64::from(query.score(&row, 0.01)) - exact).abs() < 2e-3 * exact.abs().max(1.0));
     }
 

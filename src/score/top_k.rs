@@ -16,12 +16,20 @@ pub struct Hit {
 /// Maps a score to a `u32` whose order is the score's; -0 counts as +0.
 pub fn ordered(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits();
-    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
+    if bits >> 31 == 0 {
+        bits | 1 << 31
+    } else {
+        !bits
+    }
 }
 
 /// The inverse of [`ordered`].
 pub fn unordered(key: u32) -> f32 {
-    f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
+    f32::from_bits(if key >> 31 == 1 {
+        key & !(1 << 31)
+    } else {
+        !key
+    })
 }
 
 fn key(hit: Hit) -> u64 {
@@ -79,7 +87,16 @@ mod tests {
 
     #[test]
     fn the_order_of_keys_is_the_order_of_scores() {
-        let scores = [f32::NEG_INFINITY, -2.5, -1e-30, 0.0, 1e-30, 0.25, 1.0, f32::INFINITY];
+        let scores = [
+            f32::NEG_INFINITY,
+            -2.5,
+            -1e-30,
+            0.0,
+            1e-30,
+            0.25,
+            1.0,
+            f32::INFINITY,
+        ];
         for pair in scores.windows(2) {
             assert!(ordered(pair[0]) < ordered(pair[1]));
         }
@@ -92,7 +109,10 @@ mod tests {
     #[test]
     fn selection_equals_sorting_with_ties_by_id() {
         let hits: Vec<Hit> = (0..500u32)
-            .map(|id| Hit { id, score: ((id * 7919) % 23) as f32 / 10.0 - 1.0 })
+            .map(|id| Hit {
+                id,
+                score: ((id * 7919) % 23) as f32 / 10.0 - 1.0,
+            })
             .collect();
         let mut sorted = hits.clone();
         sorted.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));

@@ -22,7 +22,9 @@ impl Folder {
 
     fn load(&self, name: &str, bytes_max: u64) -> Result<Vec<u8>> {
         let path = self.path.join(name);
-        let length = std::fs::metadata(&path).map_err(|e| Error::io(&path, e))?.len();
+        let length = std::fs::metadata(&path)
+            .map_err(|e| Error::io(&path, e))?
+            .len();
         if length > bytes_max {
             return Err(Error::format(
                 path.display().to_string(),

@@ -33,7 +33,10 @@ enum Failure {
     /// Trying again cannot help.
     Final(Error),
     /// Trying again may help, after the host's pause if it named one.
-    Passing { reason: String, pause_ms: Option<i32> },
+    Passing {
+        reason: String,
+        pause_ms: Option<i32>,
+    },
 }
 
 impl Http {
@@ -57,7 +60,10 @@ impl Http {
     }
 
     fn cancelled(&self) -> bool {
-        self.signal.borrow().as_ref().is_some_and(AbortSignal::aborted)
+        self.signal
+            .borrow()
+            .as_ref()
+            .is_some_and(AbortSignal::aborted)
     }
 
     async fn fetch_with_retries(
@@ -192,7 +198,10 @@ impl Source for Http {
         let mut bytes = self
             .fetch_with_retries(&file.file, file.bytes, RequestCache::Default, &count_once)
             .await;
-        if bytes.as_ref().map_or_else(is_integrity, |bytes| file.verify(bytes).is_err()) {
+        if bytes
+            .as_ref()
+            .map_or_else(is_integrity, |bytes| file.verify(bytes).is_err())
+        {
             bytes = self
                 .fetch_with_retries(&file.file, file.bytes, RequestCache::Reload, &|_| {})
                 .await;
@@ -218,9 +227,7 @@ impl Source for Http {
                 Ok(bytes)
             }
             // Offline: the manifest of the last visit still describes files that are all verified.
-            Err(error @ Error::Network { .. }) => {
-                self.cache.get_unpinned(&url).await.ok_or(error)
-            }
+            Err(error @ Error::Network { .. }) => self.cache.get_unpinned(&url).await.ok_or(error),
             Err(error) => Err(error),
         }
     }

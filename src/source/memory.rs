@@ -14,10 +14,13 @@ pub struct Memory {
 
 impl Memory {
     fn get(&self, name: &str) -> Result<Vec<u8>> {
-        self.files.get(name).cloned().ok_or_else(|| Error::NotFound {
-            file: name.into(),
-            status: 404,
-        })
+        self.files
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Error::NotFound {
+                file: name.into(),
+                status: 404,
+            })
     }
 }
 

@@ -27,7 +27,10 @@ pub struct Fetched {
 }
 
 /// A place that holds an index.
-#[allow(async_fn_in_trait, reason = "browser futures are not Send and need not be")]
+#[allow(
+    async_fn_in_trait,
+    reason = "browser futures are not Send and need not be"
+)]
 pub trait Source {
     /// Reads and verifies one immutable file; `on_bytes` hears of each arriving piece.
     ///

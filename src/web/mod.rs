@@ -97,7 +97,9 @@ impl Session {
         let opened = async {
             let options: OpenOptions = parse_options(options)?;
             let path_end = manifest_url.find(['?', '#']).unwrap_or(manifest_url.len());
-            let name_start = manifest_url[..path_end].rfind('/').map_or(0, |slash| slash + 1);
+            let name_start = manifest_url[..path_end]
+                .rfind('/')
+                .map_or(0, |slash| slash + 1);
             let base = manifest_url[..name_start].to_owned();
             let source = Http::new(base.clone()).await;
             source.set_signal(signal.clone());
@@ -123,7 +125,8 @@ impl Session {
             let start = host::now_ms();
             let pixels = decode(&image.to_vec(), options.limit_megapixels)?;
             let decode_ms = host::now_ms() - start;
-            self.run(&pixels, options.top_k, decode_ms, on_event, signal).await
+            self.run(&pixels, options.top_k, decode_ms, on_event, signal)
+                .await
         };
         work.await.map_err(thrown)
     }
@@ -144,7 +147,8 @@ impl Session {
             let start = host::now_ms();
             let pixels = Pixels::from_rgba(width, height, &rgba.to_vec())?;
             let decode_ms = host::now_ms() - start;
-            self.run(&pixels, options.top_k, decode_ms, on_event, signal).await
+            self.run(&pixels, options.top_k, decode_ms, on_event, signal)
+                .await
         };
         work.await.map_err(thrown)
     }

@@ -20,6 +20,8 @@ export async function openPage(browser, url, options = {}) {
   const page = await context.newPage();
   const problems = [];
   page.on("console", (message) => {
+    // The driver's own remark, where a test keeps service workers out.
+    if (message.text().includes("blocked by Playwright")) return;
     if (["error", "warning"].includes(message.type())) problems.push(message.text());
   });
   page.on("pageerror", (error) => problems.push(String(error)));
