@@ -1,6 +1,7 @@
 // Scores int8 rows against an integer query: score = f32(sum_j code_j * query_j) * (row scale * query scale).
 //
-// The sum is exact in 32 bits, so the score equals the CPU twin's (`QuantizedQuery::score`) bit for bit.
+// The sum is exact in 32 bits, so only the two roundings after it could differ from the CPU twin's
+// (`QuantizedQuery::score`); the check at start-up refuses an adapter on which they do.
 // Each score goes to its place among all scores, and, as a sortable pair (ordered score, id), behind the
 // best pairs so far. One invocation scores one row.
 
@@ -21,7 +22,7 @@ struct Params {
 
 // Order of the result is the order of scores; see `top_k::ordered`.
 fn ordered(score: f32) -> u32 {
-    let bits = bitcast<u32>(score + 0.0);
+    let bits = bitcast<u32>(select(score, 0.0, score == 0.0));
     return select(~bits, bits | 0x80000000u, (bits >> 31u) == 0u);
 }
 

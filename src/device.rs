@@ -1,14 +1,16 @@
 //! Where computation happens: the CPU, or the one GPU device that a page shares.
 //!
 //! Burn and the crate's own kernels use the same wgpu device and queue. A process has at most one
-//! such device, opened on first use. Invariant: a [`Compute::Gpu`] has passed the parity check, or was
-//! asked for by name and passed it too; a GPU that computes wrongly is an error, never a result.
+//! such device, opened on first use. Invariant: a [`Compute::Gpu`] that `backbone::parity` hands out has
+//! passed its check.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use burn::tensor::Device;
 use burn::tensor::wgpu::WgpuSetup;
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -62,30 +64,42 @@ pub struct GpuDevice {
     kernels: RefCell<Option<Rc<Kernels>>>,
 }
 
+type Opening = Shared<LocalBoxFuture<'static, Result<Rc<GpuDevice>, String>>>;
+
 thread_local! {
-    static OPENED: RefCell<Option<Rc<GpuDevice>>> = const { RefCell::new(None) };
+    static OPENING: RefCell<Option<Opening>> = const { RefCell::new(None) };
 }
 
 impl GpuDevice {
-    /// The GPU of this process; opens it on the first call.
+    /// The GPU of this process; the first call opens it, calls at the same time wait for that one.
     ///
     /// # Errors
     /// [`Error::Device`] when there is no usable adapter.
     pub async fn open() -> Result<Rc<Self>> {
-        if let Some(gpu) = OPENED.with(|opened| opened.borrow().clone()) {
-            return Ok(gpu);
+        let opening = OPENING.with(|opening| {
+            opening
+                .borrow_mut()
+                .get_or_insert_with(|| Self::acquire().boxed_local().shared())
+                .clone()
+        });
+        let opened = opening.await;
+        if opened.is_err() {
+            // A later call may find a GPU.
+            OPENING.with(|opening| *opening.borrow_mut() = None);
         }
+        opened.map_err(Error::device)
+    }
+
+    async fn acquire() -> Result<Rc<Self>, String> {
         let (burn, setup) = Device::wgpu_options()
             .init_with_setup_async()
             .await
-            .map_err(|e| Error::device(format!("no usable adapter: {e}")))?;
-        let gpu = Rc::new(Self {
+            .map_err(|e| format!("no usable adapter: {e}"))?;
+        Ok(Rc::new(Self {
             burn,
             setup,
             kernels: RefCell::new(None),
-        });
-        OPENED.with(|opened| *opened.borrow_mut() = Some(gpu.clone()));
-        Ok(gpu)
+        }))
     }
 
     /// The adapter's own description.
@@ -179,6 +193,10 @@ impl GpuDevice {
         let view = staging
             .get_mapped_range(..)
             .map_err(|e| Error::device(format!("reading a buffer back: {e}")))?;
-        Ok(view.to_vec())
+        let bytes = view.to_vec();
+        drop(view);
+        // Browsers free buffers late by themselves.
+        staging.destroy();
+        Ok(bytes)
     }
 }

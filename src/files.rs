@@ -3,10 +3,14 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+
+/// Tells the temporary files of one process apart.
+static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// Writes `bytes` to `path`, which appears whole or not at all; makes its folder.
 ///
@@ -18,7 +22,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         fs::create_dir_all(folder).map_err(fail)?;
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
+    name.push(format!(
+        ".{}-{}.part",
+        std::process::id(),
+        WRITES.fetch_add(1, Ordering::Relaxed)
+    ));
     let temporary = path.with_file_name(name);
     let written = File::create(&temporary)
         .and_then(|mut file| {

@@ -100,7 +100,7 @@ fn ranking(
         .collect();
     let feature: Vec<f32> = (0..dimension).map(|i| noise(8, i)).collect();
     let query = QuantizedQuery::new(&feature).unwrap();
-    let mut on_cpu = CpuScorer::new(query.clone(), count as u64, k);
+    let mut on_cpu = CpuScorer::new(query.clone(), count as u64, k).unwrap();
     let mut on_gpu = GpuScorer::new(gpu.clone(), query, count as u64, k).unwrap();
     let mut shards: Vec<_> = rows
         .chunks(shard_rows * dimension)

@@ -10,6 +10,7 @@ mod stream;
 pub use event::{Event, Host, Info, ResultHit, Silent, Timings};
 
 use std::cell::Cell;
+use std::collections::HashSet;
 
 use crate::backbone::{Backbone, Pace, parity};
 use crate::device::{Compute, DeviceChoice};
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::{FileRef, Manifest, ModelHead};
 use crate::preprocess::Pixels;
 use crate::score::{CpuScorer, GpuScorer, QuantizedQuery, Scorer};
-use crate::source::Source;
+use crate::source::{Source, resolve};
 use items::ItemStore;
 use stream::ShardMemory;
 
@@ -73,12 +74,16 @@ impl<S: Source> Attributor<S> {
         choice: DeviceChoice,
         host: &impl Host,
     ) -> Result<Self> {
-        let manifest = Manifest::parse(name, &source.read_manifest(name).await?)?;
+        let manifest_bytes = source.read_manifest(name).await?;
+        let manifest = Manifest::parse(name, &manifest_bytes)?;
         host.breathe().await?;
         let head_file = manifest.backbone.head.clone();
         let head = source.read(&head_file, &|_| {}).await?;
         let head = ModelHead::parse(&head_file.file, &head.bytes)?;
         check_identity(&manifest, &head)?;
+        source
+            .keep(name, &manifest_bytes, &files_of(&manifest, &head))
+            .await;
         let (compute, device_reason) = parity::choose(choice, &|| host.now_ms()).await?;
         host.event(Event::Device {
             device: compute.name().into(),
@@ -197,7 +202,7 @@ impl<S: Source> Attributor<S> {
         let count = self.manifest.count;
         let k = top_k.min(count as usize);
         let scorer = match &self.compute {
-            Compute::Cpu => Scorer::Cpu(CpuScorer::new(query, count, k)),
+            Compute::Cpu => Scorer::Cpu(CpuScorer::new(query, count, k)?),
             Compute::Gpu(gpu) => {
                 Scorer::Gpu(Box::new(GpuScorer::new(gpu.clone(), query, count, k)?))
             }
@@ -208,6 +213,23 @@ impl<S: Source> Attributor<S> {
     fn shard_list(&self) -> Result<&[crate::format::Shard]> {
         Ok(&self.manifest.fine(&self.manifest_name)?.shards)
     }
+}
+
+/// Names of all files that queries of this index read.
+fn files_of(manifest: &Manifest, head: &ModelHead) -> HashSet<String> {
+    let head_file = &manifest.backbone.head.file;
+    let weights = head.files.iter().map(|file| resolve(head_file, file).file);
+    let rows = manifest
+        .layers
+        .iter()
+        .flat_map(|l| &l.shards)
+        .map(|s| s.file.file.clone());
+    let items = manifest.items.shards.iter().map(|s| s.file.file.clone());
+    weights
+        .chain(rows)
+        .chain(items)
+        .chain([head_file.clone()])
+        .collect()
 }
 
 /// Refuses to compare features of two backbones, or mapped with unmapped ones.

@@ -65,23 +65,29 @@ impl<S: Source> Attributor<S> {
                 let (fetched, cached) = (&fetched, &cached);
                 async move {
                     let name = &entry.file.file;
-                    if let Some(shard) = self.memory.get(name) {
-                        cached.set(cached.get() + entry.file.bytes);
-                        return Ok((name, shard));
-                    }
-                    let count = |bytes| fetched.set(fetched.get() + bytes);
-                    let file = self.source.read(&entry.file, &count).await?;
-                    if file.cached {
-                        cached.set(cached.get() + entry.file.bytes);
-                    }
-                    let shard = Rc::new(shard::decode(name, &file.bytes)?);
+                    let known = self.memory.get(name);
+                    let shard = match known {
+                        Some(shard) => {
+                            cached.set(cached.get() + entry.file.bytes);
+                            shard
+                        }
+                        None => {
+                            let count = |bytes| fetched.set(fetched.get() + bytes);
+                            let file = self.source.read(&entry.file, &count).await?;
+                            if file.cached {
+                                cached.set(cached.get() + entry.file.bytes);
+                            }
+                            let shard = Rc::new(shard::decode(name, &file.bytes)?);
+                            self.memory.keep(name, &shard);
+                            shard
+                        }
+                    };
                     if shard.first_row != entry.first_row || shard.rows() as u64 != entry.rows {
                         return Err(crate::Error::format(
                             name,
                             "holds other rows than the manifest says",
                         ));
                     }
-                    self.memory.keep(name, &shard);
                     Ok((name, shard))
                 }
             })

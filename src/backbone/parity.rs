@@ -1,15 +1,15 @@
 //! The start-up check of a GPU, and the short race that `auto` decides by.
 //!
-//! A small transformer with generated weights runs on the CPU and on the GPU: it passes through every
-//! kernel that a real backbone uses, so a driver that computes any of them wrongly is found before a
-//! result is shown. For `auto`, both devices first time a shallow ViT-S.
+//! A small transformer with generated weights runs on the CPU and on the GPU: it passes through the
+//! kernels of an int8 backbone and of the scorer, so that a driver that computes one of them wrongly is
+//! found before a result is shown. For `auto`, both devices first time a shallow ViT-S.
 
 use super::pack::{Precision, pack};
 use super::{Backbone, Unpaced, registry};
 use crate::device::{Compute, DeviceChoice, GpuDevice};
 use crate::error::{Error, Result};
-use crate::format::{ModelHead, VitConfig};
-use crate::score::{CpuScorer, GpuScorer, QuantizedQuery};
+use crate::format::{Calibrator, ModelHead, VitConfig};
+use crate::score::{CpuScorer, GpuScorer, QuantizedQuery, normaliser};
 use crate::source::memory::Memory;
 
 /// Largest relative difference of a feature between the devices, as |a - b| / |a|.
@@ -76,18 +76,32 @@ async fn check(gpu: &Compute) -> Result<()> {
     let Compute::Gpu(device) = gpu else {
         return Ok(());
     };
-    let rows: Vec<f32> = (0..97 * 32).map(|i| generated(1, i)).collect();
+    let rows: Vec<f32> = (0..97 * 32).map(|i| 0.5 * generated(1, i)).collect();
     let bytes = crate::format::shard::encode(0, 32, &rows)?;
     let shard = crate::format::shard::decode("parity", &bytes)?;
     let query = QuantizedQuery::new(&on_cpu)?;
-    let mut cpu = CpuScorer::new(query.clone(), 97, 10);
+    let mut cpu = CpuScorer::new(query.clone(), 97, 10)?;
     let mut gpu = GpuScorer::new(device.clone(), query, 97, 10)?;
     cpu.add("parity", &shard)?;
     gpu.add("parity", &shard)?;
-    match gpu.hits().await? == cpu.hits() {
+    let hits = cpu.hits();
+    if gpu.hits().await? != hits {
+        return Err(Error::device(
+            "computes wrongly: its ranking differs from the CPU's",
+        ));
+    }
+    let calibrator = Calibrator {
+        inv_tau: 20.0,
+        bias: -1.0,
+        fitted: false,
+    };
+    let best = hits.first().map_or(0.0, |hit| hit.score);
+    let wanted = normaliser(&calibrator, cpu.scores(), best);
+    let found = gpu.normaliser(&calibrator, best).await?;
+    match (found / wanted - 1.0).abs() <= TOLERANCE {
         true => Ok(()),
         false => Err(Error::device(
-            "computes wrongly: its ranking differs from the CPU's",
+            "computes wrongly: its sum of influences differs from the CPU's",
         )),
     }
 }

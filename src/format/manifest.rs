@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::digest::FileRef;
-use super::shard::{DIMENSION_MAX, SHARD_BYTES_MAX, VERSION};
+use super::shard::{DIMENSION_MAX, SHARD_BYTES_MAX, VERSION, shard_bytes};
 use crate::error::{Error, Result};
 
 /// `format` of a manifest.
@@ -171,6 +171,12 @@ impl Manifest {
         }
         self.backbone.head.validate(file, 4 << 20)?;
         let fine = self.fine(file)?;
+        for shard in &fine.shards {
+            if shard_bytes(shard.rows, self.dimension) != Some(shard.file.bytes) {
+                let (name, bytes, rows) = (&shard.file.file, shard.file.bytes, shard.rows);
+                return bad(format!("{name}: {rows} rows do not take {bytes} bytes"));
+            }
+        }
         let ranges = fine.shards.iter().map(|s| (&s.file, s.first_row, s.rows));
         check_cover(file, "fine", ranges, self.count)?;
         if fine.rows != self.count {
@@ -258,7 +264,11 @@ pub(crate) mod tests {
     /// A manifest of two shards and one items file.
     pub(crate) fn sample() -> Manifest {
         let shard = |first_row, rows| Shard {
-            file: FileRef::of("fine", "bin", &[first_row as u8]),
+            file: FileRef::of(
+                "fine",
+                "bin",
+                &vec![first_row as u8; 32 + 8 * rows as usize],
+            ),
             first_row,
             rows,
         };

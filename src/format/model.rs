@@ -155,7 +155,9 @@ impl VitConfig {
             && (1..=16384).contains(&self.mlp)
             && self.mlp.is_multiple_of(4)
             && self.epsilon > 0.0
-            && self.epsilon < 1.0;
+            && self.epsilon < 1.0
+            // What the attention scores of one image take stays below 256 MB.
+            && self.heads * self.tokens().pow(2) <= 64 << 20;
         if !sane {
             return Err(Error::format(
                 file,
@@ -227,7 +229,9 @@ impl ModelHead {
                     entry.name, entry.shape
                 ));
             }
-            if entry.encoding == TensorEncoding::Int8 && !is_matrix(shape) {
+            let inputs: usize = shape[1..].iter().product();
+            let can_be_int8 = is_matrix(shape) && inputs.is_multiple_of(4);
+            if entry.encoding == TensorEncoding::Int8 && !can_be_int8 {
                 return bad(format!("tensor {name} cannot be int8"));
             }
             let fits = entry.expected_bytes() == Some(entry.bytes)

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! All little-endian. Row i stands for the unit vector `scale[i] * code[i]`; a shard is valid only if
-//! every scale is finite and not negative, so no later stage has to think about NaN.
+//! every scale is one that a unit vector can have, so no score can be NaN or far outside of -1..1.
 
 use crate::error::{Error, Result};
 
@@ -24,12 +24,21 @@ pub const DIMENSION_MAX: usize = 2048;
 /// Largest shard that a reader accepts, in bytes.
 pub const SHARD_BYTES_MAX: u64 = 24 << 20;
 
+/// Largest scale of a row: unit vectors need at most 1/127.
+pub const SCALE_MAX: f32 = 1.01 / 127.0;
+
 const MAGIC: &[u8; 8] = b"DATTRFN1";
 const HEADER_BYTES: usize = 32;
 
 /// Number of bytes that a row of dimension `dimension` takes: rounded up to whole 32-bit words.
 pub fn row_stride(dimension: usize) -> usize {
     dimension.div_ceil(4) * 4
+}
+
+/// Bytes of a shard of `rows` rows, or `None` when that overflows.
+pub fn shard_bytes(rows: u64, dimension: usize) -> Option<u64> {
+    rows.checked_mul(4 + row_stride(dimension) as u64)?
+        .checked_add(HEADER_BYTES as u64)
 }
 
 /// Quantizes one row of any norm to int8: `scale = max|x| / 127`, `code = round(x / scale)`.
@@ -137,11 +146,9 @@ pub fn decode(file: &str, bytes: &[u8]) -> Result<FineShard> {
             "impossible header: version {version}, dimension {dimension}, stride {stride}"
         )));
     }
-    // rows < 2^32 and stride <= 2048, so this cannot overflow 64 bits.
-    let expected = HEADER_BYTES as u64 + rows as u64 * (4 + stride as u64);
-    if expected != bytes.len() as u64 {
+    if shard_bytes(rows as u64, dimension) != Some(bytes.len() as u64) {
         return Err(bad(format!(
-            "{rows} rows of dimension {dimension} take {expected} bytes, the file has {}",
+            "{rows} rows of dimension {dimension} do not take {} bytes",
             bytes.len()
         )));
     }
@@ -151,7 +158,7 @@ pub fn decode(file: &str, bytes: &[u8]) -> Result<FineShard> {
         .chunks_exact(4)
         .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
         .collect();
-    if let Some(row) = scales.iter().position(|s| !s.is_finite() || *s < 0.0) {
+    if let Some(row) = scales.iter().position(|s| !(0.0..=SCALE_MAX).contains(s)) {
         return Err(bad(format!("row {row} has the scale {}", scales[row])));
     }
     Ok(FineShard {
@@ -217,7 +224,7 @@ mod tests {
         let mut newer = good.clone();
         newer[8] = 2;
         assert_eq!(decode("s", &newer).unwrap_err().code(), "newer-version");
-        for scale in [f32::NAN, f32::INFINITY, -1.0] {
+        for scale in [f32::NAN, f32::INFINITY, -1.0, 0.008] {
             let mut bytes = good.clone();
             bytes[32..36].copy_from_slice(&scale.to_le_bytes());
             assert_eq!(decode("s", &bytes).unwrap_err().code(), "format");

@@ -20,6 +20,7 @@ const ENDINGS: [&str; 11] = [
     "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "pnm", "tif", "tiff", "webp", "gif",
 ];
 const THUMBNAIL_QUALITY: u8 = 85;
+const THUMBNAIL_LONG_SIDE: u32 = 8192;
 /// Images that are held at the same time.
 const BATCH: usize = 256;
 
@@ -35,7 +36,7 @@ pub fn pack_images(
     options: &PackOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<PackReport> {
-    let paths = list(folder)?;
+    let paths = list(folder, &options.out)?;
     if paths.is_empty() {
         return Err(Error::invalid(format!(
             "{}: no image found",
@@ -107,7 +108,10 @@ fn one(
     reused.fetch_add(usize::from(known), Ordering::Relaxed);
     let thumbnail = match options.thumbnail {
         0 => None,
-        side => Some(write_thumbnail(&pixels, side, &options.out).map_err(Failure::Index)?),
+        side => {
+            let jpeg = thumbnail(&pixels, side).map_err(Failure::Image)?;
+            Some(write_thumbnail(&jpeg, &options.out).map_err(Failure::Index)?)
+        }
     };
     let item = Item {
         name: name.to_owned(),
@@ -117,27 +121,40 @@ fn one(
     Ok((item, feature))
 }
 
-/// Writes the thumbnail of `pixels` under its content name and returns that.
-fn write_thumbnail(pixels: &Pixels, side: u32, out: &Path) -> Result<String> {
-    let (width, height) = thumbnail_size(pixels.width, pixels.height, side);
+/// The thumbnail of `pixels` as JPEG.
+fn thumbnail(pixels: &Pixels, side: u32) -> Result<Vec<u8>> {
+    let (mut width, mut height) = thumbnail_size(pixels.width, pixels.height, side);
+    // Strips, which no gallery shows in full, stay within what JPEG can hold.
+    width = width.min(THUMBNAIL_LONG_SIDE);
+    height = height.min(THUMBNAIL_LONG_SIDE);
     let small = resize(pixels, width, height, Filter::Bicubic)?;
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, THUMBNAIL_QUALITY)
         .encode(&small.pixels, width, height, image::ExtendedColorType::Rgb8)
         .map_err(|e| Error::invalid(format!("thumbnail: {e}")))?;
-    let digest = sha256_hex(&jpeg);
-    let name = format!("{}/{}.jpg", &digest[..2], &digest[2..34]);
+    Ok(jpeg)
+}
+
+/// Writes a thumbnail under its content name and returns that.
+fn write_thumbnail(jpeg: &[u8], out: &Path) -> Result<String> {
+    let digest = sha256_hex(jpeg);
+    let name = format!("{}/{}.jpg", &digest[..2], &digest[..32]);
     let path = out.join(THUMBNAILS).join(&name);
     if !path.exists() {
-        write_atomically(&path, &jpeg)?;
+        write_atomically(&path, jpeg)?;
     }
     Ok(name)
 }
 
-/// Image files below `folder` with their names relative to it, sorted by name.
-fn list(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+/// Image files below `folder`, but not below `out`, with their names relative to it, sorted by name.
+fn list(folder: &Path, out: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
-    for entry in WalkDir::new(folder).follow_links(true) {
+    let out = out.canonicalize().ok();
+    let is_index = |path: &Path| out.is_some() && path.canonicalize().ok() == out;
+    let walk = WalkDir::new(folder).follow_links(true).into_iter();
+    for entry in
+        walk.filter_entry(|e| !(e.depth() > 0 && e.file_type().is_dir() && is_index(e.path())))
+    {
         let entry = entry.map_err(|e| Error::io(folder, e.into()))?;
         let is_image = entry
             .path()

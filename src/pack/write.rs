@@ -121,6 +121,9 @@ impl<'a> IndexWriter<'a> {
                 index_bytes,
             },
         };
+        // A manifest that no reader would take must not replace one that they do.
+        let written = serde_json::to_vec(&manifest).unwrap_or_default();
+        Manifest::parse(MANIFEST, &written)?;
         write_json(&out.join(MANIFEST), &manifest)?;
         self.remove_stale(&manifest)?;
         Ok(manifest)
@@ -130,7 +133,7 @@ impl<'a> IndexWriter<'a> {
         let folder = self.options.out.join(MODEL);
         for file in &self.head.files {
             let (from, to) = (self.options.model.join(&file.file), folder.join(&file.file));
-            if fs::metadata(&to).is_ok_and(|m| m.len() == file.bytes) {
+            if fs::read(&to).is_ok_and(|bytes| file.verify(&bytes).is_ok()) {
                 continue;
             }
             let bytes = fs::read(&from).map_err(|e| Error::io(&from, e))?;
@@ -247,12 +250,22 @@ impl<'a> IndexWriter<'a> {
     }
 }
 
+/// Whether a file has the form of name that only a pack gives; others are never touched.
+fn is_content_named(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("");
+    let ending = path.extension().and_then(|s| s.to_str()).unwrap_or("");
+    stem.len() == 32
+        && stem.bytes().all(|b| b"0123456789abcdef".contains(&b))
+        && ["bin", "json", "jpg"].contains(&ending)
+}
+
 fn remove_unwanted(folder: &Path, wanted: &HashSet<PathBuf>) -> Result<()> {
     for entry in walkdir::WalkDir::new(folder)
         .into_iter()
         .filter_map(Result::ok)
     {
-        if entry.file_type().is_file() && !wanted.contains(entry.path()) {
+        let ours = is_content_named(entry.path()) && !wanted.contains(entry.path());
+        if entry.file_type().is_file() && ours {
             fs::remove_file(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
         }
     }

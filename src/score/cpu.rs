@@ -3,7 +3,7 @@
 use super::check_shard;
 use super::query::QuantizedQuery;
 use super::top_k::{Hit, TopK};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::shard::FineShard;
 
 /// Scores of all rows, and the best k of those seen so far.
@@ -16,13 +16,21 @@ pub struct CpuScorer {
 
 impl CpuScorer {
     /// A ranking of an index of `count` rows that keeps the best `k`.
-    pub fn new(query: QuantizedQuery, count: u64, k: usize) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the scores do not fit into memory.
+    pub fn new(query: QuantizedQuery, count: u64, k: usize) -> Result<Self> {
+        let mut scores = Vec::new();
+        scores
+            .try_reserve_exact(count as usize)
+            .map_err(|_| Error::device(format!("{count} scores do not fit into memory")))?;
+        scores.resize(count as usize, 0.0);
+        Ok(Self {
             query,
             count,
-            scores: vec![0.0; count as usize],
-            top: TopK::new(k),
-        }
+            scores,
+            top: TopK::new(k.min(count as usize)),
+        })
     }
 
     /// See [`super::Scorer::add`].

@@ -2,8 +2,8 @@
 //!
 //! Per shard one submission: upload, score every row, select the best k of (best so far + new rows).
 //! All scores stay on the device for the calibrator; only k pairs and one sum are read back. A failed
-//! submission leaves the buffers it should have written, so every readback is checked against what
-//! it must contain, and is an error instead of zeros when it does not.
+//! submission leaves the buffers that it should have written as they were, so every readback is checked
+//! against what it must contain, and is an error instead of zeros when it does not.
 
 use std::rc::Rc;
 
@@ -38,6 +38,29 @@ struct Upload {
     scales: wgpu::Buffer,
     pairs: wgpu::Buffer,
     rows_max: usize,
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        for buffer in [&self.codes, &self.scales, &self.pairs] {
+            buffer.destroy();
+        }
+    }
+}
+
+/// Browsers would free the buffers only when they collect garbage.
+impl Drop for GpuScorer {
+    fn drop(&mut self) {
+        for buffer in [
+            &self.query_buffer,
+            &self.scores,
+            &self.best,
+            &self.state,
+            &self.params,
+        ] {
+            buffer.destroy();
+        }
+    }
 }
 
 impl GpuScorer {
@@ -206,6 +229,7 @@ impl GpuScorer {
         }
         self.gpu.queue().submit([encoder.finish()]);
         let bytes = self.gpu.read(&[(&sums, 4)]).await?;
+        sums.destroy();
         let sum = bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)[0];
         // The best row alone contributes 1 + b.
         if sum.is_finite() && sum >= 0.999 * (1.0 + bias).max(0.0) {

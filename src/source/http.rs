@@ -4,6 +4,10 @@
 //! fails for a passing reason is tried again with growing pauses; bytes that do not verify are fetched
 //! once more past the HTTP cache, in case that one holds a damaged or stale copy.
 
+use std::collections::HashSet;
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
 use gloo_net::http::{Request, Response};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -20,7 +24,12 @@ const RETRY_PAUSES_MS: [i32; 4] = [250, 750, 2000, 5000];
 /// Longest pause that a host may ask for, in milliseconds.
 const RETRY_AFTER_MAX_MS: i32 = 20_000;
 
+/// A transfer that brings nothing for so long is given up and tried again.
+const STALLED_MS: i32 = 30_000;
+
 /// The folder of a manifest on a static host.
+///
+/// The signal holds for one call at a time: `www/data-attribution.js` runs the calls of a session in turn.
 pub struct Http {
     /// URL of the folder, with a final slash.
     base: String,
@@ -66,6 +75,14 @@ impl Http {
             .is_some_and(AbortSignal::aborted)
     }
 
+    /// Waits, but not on when the caller gives up.
+    async fn pause(&self, mut milliseconds: i32) {
+        while milliseconds > 0 && !self.cancelled() {
+            pause(milliseconds.min(100)).await;
+            milliseconds -= 100;
+        }
+    }
+
     async fn fetch_with_retries(
         &self,
         file: &str,
@@ -82,7 +99,7 @@ impl Http {
                 Err(Failure::Passing { reason, pause_ms }) => {
                     last = reason;
                     if let Some(pause_default) = RETRY_PAUSES_MS.get(attempt) {
-                        pause(pause_ms.unwrap_or(*pause_default)).await;
+                        self.pause(pause_ms.unwrap_or(*pause_default)).await;
                     }
                 }
             }
@@ -104,12 +121,11 @@ impl Http {
         on_bytes: &dyn Fn(u64),
     ) -> Result<Vec<u8>, Failure> {
         let signal = self.signal.borrow().clone();
-        let sent = Request::get(&self.url(file))
+        let request = Request::get(&self.url(file))
             .cache(mode)
             .abort_signal(signal.as_ref())
-            .send()
-            .await;
-        let response = match sent {
+            .send();
+        let response = match unless_stalled(request).await? {
             Ok(response) => response,
             Err(_) if self.cancelled() => return Err(Failure::Final(Error::Cancelled)),
             Err(error) => {
@@ -156,7 +172,9 @@ impl Http {
         let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
         let mut bytes = Vec::new();
         loop {
-            let part = JsFuture::from(reader.read()).await.map_err(broken)?;
+            let part = unless_stalled(JsFuture::from(reader.read()))
+                .await?
+                .map_err(broken)?;
             let done = js_sys::Reflect::get(&part, &"done".into()).map_err(broken)?;
             if done.is_truthy() {
                 return Ok(bytes);
@@ -220,16 +238,41 @@ impl Source for Http {
         let fetched = self
             .fetch_with_retries(name, MANIFEST_BYTES_MAX, RequestCache::NoCache, &|_| {})
             .await;
-        let url = self.url(name);
         match fetched {
-            Ok(bytes) => {
-                self.cache.put(&url, &bytes).await;
-                Ok(bytes)
-            }
             // Offline: the manifest of the last visit still describes files that are all verified.
-            Err(error @ Error::Network { .. }) => self.cache.get_unpinned(&url).await.ok_or(error),
-            Err(error) => Err(error),
+            Err(error @ Error::Network { .. }) => {
+                let kept = self.cache.get_unpinned(&self.url(name)).await;
+                kept.ok_or(error)
+            }
+            other => other,
         }
+    }
+
+    async fn keep(&self, name: &str, manifest: &[u8], files: &HashSet<String>) {
+        self.cache.put(&self.url(name), manifest).await;
+        // Shards of an earlier pack would stay for ever: nothing asks for them again.
+        let folders = ["fine/", "items/", "model/"].map(|folder| self.url(folder));
+        self.cache
+            .retain(|url| {
+                let ours = folders.iter().any(|folder| url.starts_with(folder));
+                !ours
+                    || url
+                        .strip_prefix(&self.base)
+                        .is_some_and(|file| files.contains(file))
+            })
+            .await;
+    }
+}
+
+/// The outcome of `work`, or a passing failure when nothing came for [`STALLED_MS`].
+async fn unless_stalled<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let limit = pin!(pause(STALLED_MS));
+    match select(pin!(work), limit).await {
+        Either::Left((outcome, _)) => Ok(outcome),
+        Either::Right(_) => Err(Failure::Passing {
+            reason: format!("nothing came for {} s", STALLED_MS / 1000),
+            pause_ms: None,
+        }),
     }
 }
 

@@ -12,6 +12,8 @@ mod verified_cache;
 
 pub mod memory;
 
+use std::collections::HashSet;
+
 use crate::error::Result;
 use crate::format::FileRef;
 
@@ -44,6 +46,12 @@ pub trait Source {
     /// # Errors
     /// As [`Source::read`], without integrity.
     async fn read_manifest(&self, name: &str) -> Result<Vec<u8>>;
+
+    /// Hears that `manifest`, read under `name`, is sound and needs just `files`: a source with a cache
+    /// keeps the one for visits offline and forgets other files of the same index.
+    async fn keep(&self, name: &str, manifest: &[u8], files: &HashSet<String>) {
+        let _ = (name, manifest, files);
+    }
 }
 
 /// `file` as seen from the folder of `owner`: `resolve("model/head.json", "w/a.bin")` is

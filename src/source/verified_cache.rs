@@ -7,7 +7,7 @@
 use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Cache, CacheStorage, Response};
+use web_sys::{Cache, CacheStorage, Request, Response};
 
 use crate::format::FileRef;
 
@@ -58,6 +58,22 @@ impl VerifiedCache {
         let body: Object = Uint8Array::from(bytes).into();
         if let Ok(response) = Response::new_with_opt_buffer_source(Some(&body)) {
             settle(cache.put_with_str(url, &response)).await;
+        }
+    }
+
+    /// Deletes every entry whose URL `wanted` does not want.
+    pub async fn retain(&self, wanted: impl Fn(&str) -> bool) {
+        let Some(cache) = &self.cache else { return };
+        let Some(keys) = settle(cache.keys()).await else {
+            return;
+        };
+        for request in js_sys::Array::from(&keys).iter() {
+            let Ok(request) = request.dyn_into::<Request>() else {
+                continue;
+            };
+            if !wanted(&request.url()) {
+                settle(cache.delete_with_request(&request)).await;
+            }
         }
     }
 }

@@ -145,6 +145,14 @@ impl Session {
         let work = async {
             let options: AttributeOptions = parse_options(options)?;
             let start = host::now_ms();
+            let limit = options.limit_megapixels;
+            if u64::from(width) * u64::from(height) > u64::from(limit) * 1_000_000 {
+                return Err(Error::ImageTooLarge {
+                    width,
+                    height,
+                    limit_megapixels: limit,
+                });
+            }
             let pixels = Pixels::from_rgba(width, height, &rgba.to_vec())?;
             let decode_ms = host::now_ms() - start;
             self.run(&pixels, options.top_k, decode_ms, on_event, signal)

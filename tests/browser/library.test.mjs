@@ -251,7 +251,7 @@ test("what is not an image, or too large a one, is refused and the attributor go
   };
   const png = Buffer.concat([
     Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk("IHDR", [0, 0, 234, 96, 0, 0, 234, 96, 8, 2, 0, 0, 0]),
-    chunk("IDAT", deflateSync(Buffer.alloc(1000))),
+    chunk("IDAT", deflateSync(Buffer.alloc(1000))), chunk("IEND", []),
   ]);
   const huge = await page.evaluate(
     (bytes) => window.attributor.attribute(new Blob([new Uint8Array(bytes)])).catch((error) => error.code), [...png],
