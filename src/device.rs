@@ -51,6 +51,14 @@ impl Compute {
         }
     }
 
+    /// Bytes that Burn's tensors hold on the GPU; `None` on the CPU.
+    pub fn tensor_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Cpu => None,
+            Self::Gpu(gpu) => gpu.burn.memory_pool_usage().map(|usage| usage.bytes_in_use),
+        }
+    }
+
     /// Whether int8 matrices are multiplied as they are.
     pub fn keeps_int8(&self) -> bool {
         matches!(self, Self::Gpu(_))

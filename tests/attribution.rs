@@ -287,7 +287,7 @@ fn an_index_of_another_backbone_mapper_or_version_is_refused() {
             serde_json::json!("0".repeat(64)),
             "identity-mismatch",
         ),
-        ("/dimension", serde_json::json!(64), "identity-mismatch"),
+        ("/dimension", serde_json::json!(64), "format"),
         (
             "/synth_mapper",
             serde_json::json!({"name": "tuned", "identity": "1"}),

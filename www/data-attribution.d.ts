@@ -56,6 +56,8 @@ export interface Info {
   /** The device in use: "cpu" or "webgpu". */
   readonly device: string;
   readonly deviceReason: string;
+  /** Bytes of tensors on the GPU, shared by all open attributors; null on the CPU. */
+  readonly deviceBytes: number | null;
   /** `bias` is the effective one, as it enters the formula. */
   readonly calibrator: { readonly invTau: number; readonly bias: number; /** false for defaults */ readonly fitted: boolean };
   readonly mapper: string | null;

@@ -89,6 +89,8 @@ pub struct Info {
     pub count: u64,
     pub device: String,
     pub device_reason: String,
+    /// Bytes of tensors on the GPU, shared by all that is open; `None` on the CPU.
+    pub device_bytes: Option<u64>,
     pub calibrator: CalibratorInfo,
     pub mapper: Option<String>,
     pub model_bytes: u64,
@@ -115,6 +117,7 @@ impl Info {
             count: manifest.count,
             device: compute.name().into(),
             device_reason: device_reason.into(),
+            device_bytes: compute.tensor_bytes(),
             calibrator: CalibratorInfo {
                 inv_tau: manifest.calibrator.inv_tau,
                 bias: manifest.calibrator.effective_bias(),

@@ -10,7 +10,6 @@ mod stream;
 pub use event::{Event, Host, Info, ResultHit, Silent, Timings};
 
 use std::cell::Cell;
-use std::collections::HashSet;
 
 use crate::backbone::{Backbone, Pace, parity};
 use crate::device::{Compute, DeviceChoice};
@@ -18,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::{FileRef, Manifest, ModelHead};
 use crate::preprocess::Pixels;
 use crate::score::{CpuScorer, GpuScorer, QuantizedQuery, Scorer};
-use crate::source::{Source, resolve};
+use crate::source::Source;
 use items::ItemStore;
 use stream::ShardMemory;
 
@@ -82,7 +81,7 @@ impl<S: Source> Attributor<S> {
         let head = ModelHead::parse(&head_file.file, &head.bytes)?;
         check_identity(&manifest, &head)?;
         source
-            .keep(name, &manifest_bytes, &files_of(&manifest, &head))
+            .keep(name, &manifest_bytes, &manifest.files(&head))
             .await;
         let (compute, device_reason) = parity::choose(choice, &|| host.now_ms()).await?;
         host.event(Event::Device {
@@ -213,23 +212,6 @@ impl<S: Source> Attributor<S> {
     fn shard_list(&self) -> Result<&[crate::format::Shard]> {
         Ok(&self.manifest.fine(&self.manifest_name)?.shards)
     }
-}
-
-/// Names of all files that queries of this index read.
-fn files_of(manifest: &Manifest, head: &ModelHead) -> HashSet<String> {
-    let head_file = &manifest.backbone.head.file;
-    let weights = head.files.iter().map(|file| resolve(head_file, file).file);
-    let rows = manifest
-        .layers
-        .iter()
-        .flat_map(|l| &l.shards)
-        .map(|s| s.file.file.clone());
-    let items = manifest.items.shards.iter().map(|s| s.file.file.clone());
-    weights
-        .chain(rows)
-        .chain(items)
-        .chain([head_file.clone()])
-        .collect()
 }
 
 /// Refuses to compare features of two backbones, or mapped with unmapped ones.

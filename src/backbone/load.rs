@@ -14,7 +14,7 @@ use super::vit::{Block, Vit};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::format::{ModelHead, TensorEncoding, TensorEntry, model::is_matrix};
-use crate::source::{Source, resolve};
+use crate::source::Source;
 
 /// A tensor on its way: matrices are on the device already.
 enum Loaded {
@@ -35,7 +35,7 @@ pub async fn load(
     let mut files = stream::iter(head.files.iter().enumerate())
         .map(|(index, file)| async move {
             let fetched = source
-                .read(&resolve(head_file, file), &|bytes| on_bytes(bytes, false))
+                .read(&file.beside(head_file), &|bytes| on_bytes(bytes, false))
                 .await;
             (index, fetched)
         })

@@ -40,6 +40,16 @@ impl FileRef {
         }
     }
 
+    /// This file, named relative to the folder of `owner`, as seen from where `owner` is: beside
+    /// `model/head.json`, `w/a.bin` is `model/w/a.bin`.
+    pub fn beside(&self, owner: &str) -> Self {
+        let folder = owner.rfind('/').map_or("", |slash| &owner[..=slash]);
+        Self {
+            file: format!("{folder}{}", self.file),
+            ..self.clone()
+        }
+    }
+
     /// Checks that `bytes` are the pinned content.
     ///
     /// # Errors

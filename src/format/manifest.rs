@@ -4,9 +4,12 @@
 //! size and SHA-256. Invariant after [`Manifest::parse`]: the shards of a layer cover the rows
 //! 0..count once, in order, and every file name stays inside the index folder.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::digest::FileRef;
+use super::model::ModelHead;
 use super::shard::{DIMENSION_MAX, SHARD_BYTES_MAX, VERSION, shard_bytes};
 use crate::error::{Error, Result};
 
@@ -152,6 +155,23 @@ impl Manifest {
             .iter()
             .find(|layer| layer.kind == "fine" && layer.encoding == "int8-row-scale")
             .ok_or_else(|| Error::format(file, "no layer `fine` in the encoding `int8-row-scale`"))
+    }
+
+    /// Names of all files that queries read, relative to the manifest; without thumbnails.
+    pub fn files(&self, head: &ModelHead) -> HashSet<String> {
+        let head_file = &self.backbone.head.file;
+        let weights = head.files.iter().map(|file| file.beside(head_file).file);
+        let rows = self
+            .layers
+            .iter()
+            .flat_map(|l| &l.shards)
+            .map(|s| s.file.file.clone());
+        let items = self.items.shards.iter().map(|s| s.file.file.clone());
+        weights
+            .chain(rows)
+            .chain(items)
+            .chain([head_file.clone()])
+            .collect()
     }
 
     fn validate(&self, file: &str) -> Result<()> {

@@ -224,23 +224,11 @@ impl<'a> IndexWriter<'a> {
     /// Removes files of an earlier pack that the new manifest does not name.
     fn remove_stale(&self, manifest: &Manifest) -> Result<()> {
         let out = &self.options.out;
-        let model = self
-            .head
-            .files
-            .iter()
-            .map(|f| format!("{MODEL}/{}", f.file));
-        let rows = manifest
-            .layers
-            .iter()
-            .flat_map(|l| &l.shards)
-            .map(|s| s.file.file.clone());
-        let items = manifest.items.shards.iter().map(|s| s.file.file.clone());
         let thumbnails = self.items.iter().filter_map(|i| i.thumbnail.as_ref());
-        let wanted: HashSet<PathBuf> = model
-            .chain(rows)
-            .chain(items)
+        let wanted: HashSet<PathBuf> = manifest
+            .files(&self.head)
+            .into_iter()
             .chain(thumbnails.map(|name| format!("{THUMBNAILS}/{name}")))
-            .chain([manifest.backbone.head.file.clone()])
             .map(|name| out.join(name))
             .collect();
         for folder in [FINE, ITEMS, MODEL, THUMBNAILS] {

@@ -53,13 +53,3 @@ pub trait Source {
         let _ = (name, manifest, files);
     }
 }
-
-/// `file` as seen from the folder of `owner`: `resolve("model/head.json", "w/a.bin")` is
-/// `model/w/a.bin`.
-pub fn resolve(owner: &str, file: &FileRef) -> FileRef {
-    let folder = owner.rfind('/').map_or("", |slash| &owner[..=slash]);
-    FileRef {
-        file: format!("{folder}{}", file.file),
-        ..file.clone()
-    }
-}

@@ -120,15 +120,10 @@ impl Session {
         on_event: Function,
         signal: Option<AbortSignal>,
     ) -> Result<JsValue, JsValue> {
-        let work = async {
-            let options: AttributeOptions = parse_options(options)?;
-            let start = host::now_ms();
-            let pixels = decode(&image.to_vec(), options.limit_megapixels)?;
-            let decode_ms = host::now_ms() - start;
-            self.run(&pixels, options.top_k, decode_ms, on_event, signal)
-                .await
-        };
-        work.await.map_err(thrown)
+        let pixels = |limit| decode(&image.to_vec(), limit);
+        self.run(pixels, options, on_event, signal)
+            .await
+            .map_err(thrown)
     }
 
     /// Ranks the training images by RGBA pixels, as a canvas gives them.
@@ -142,23 +137,19 @@ impl Session {
         on_event: Function,
         signal: Option<AbortSignal>,
     ) -> Result<JsValue, JsValue> {
-        let work = async {
-            let options: AttributeOptions = parse_options(options)?;
-            let start = host::now_ms();
-            let limit = options.limit_megapixels;
-            if u64::from(width) * u64::from(height) > u64::from(limit) * 1_000_000 {
+        let pixels = |limit_megapixels: u32| {
+            if u64::from(width) * u64::from(height) > u64::from(limit_megapixels) * 1_000_000 {
                 return Err(Error::ImageTooLarge {
                     width,
                     height,
-                    limit_megapixels: limit,
+                    limit_megapixels,
                 });
             }
-            let pixels = Pixels::from_rgba(width, height, &rgba.to_vec())?;
-            let decode_ms = host::now_ms() - start;
-            self.run(&pixels, options.top_k, decode_ms, on_event, signal)
-                .await
+            Pixels::from_rgba(width, height, &rgba.to_vec())
         };
-        work.await.map_err(thrown)
+        self.run(pixels, options, on_event, signal)
+            .await
+            .map_err(thrown)
     }
 
     /// Facts of the index and the device.
@@ -169,17 +160,24 @@ impl Session {
 }
 
 impl Session {
+    /// Attributes what `pixels(limit in megapixels)` gives.
     async fn run(
         &self,
-        pixels: &Pixels,
-        top_k: usize,
-        decode_ms: f64,
+        pixels: impl FnOnce(u32) -> Result<Pixels>,
+        options: JsValue,
         on_event: Function,
         signal: Option<AbortSignal>,
     ) -> Result<JsValue> {
+        let options: AttributeOptions = parse_options(options)?;
+        let start = host::now_ms();
+        let pixels = pixels(options.limit_megapixels)?;
+        let decode_ms = host::now_ms() - start;
         self.attributor.source().set_signal(signal.clone());
         let host = WorkerHost::new(on_event, signal, self.base.clone());
-        let done = self.attributor.attribute(pixels, top_k, &host).await;
+        let done = self
+            .attributor
+            .attribute(&pixels, options.top_k, &host)
+            .await;
         self.attributor.source().set_signal(None);
         let Attribution {
             hits,
