@@ -6,8 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use data_attribution::attribution::{Attributor, Silent};
-use data_attribution::backbone::{import::HEAD_FILE, pack::Precision, parity::toy_pack};
-use data_attribution::device::DeviceChoice;
+use data_attribution::backbone::{
+    Backbone, Unpaced, import::HEAD_FILE, pack::Precision, parity::toy_pack,
+};
+use data_attribution::device::{Compute, DeviceChoice};
 use data_attribution::error::Error;
 use data_attribution::files::{write_atomically, write_json};
 use data_attribution::format::{Manifest, shard};
@@ -310,4 +312,41 @@ fn an_index_of_another_backbone_mapper_or_version_is_refused() {
     }
     fs::write(&path, b"{").unwrap();
     assert_eq!(code(place.query()), "format");
+}
+
+#[test]
+fn a_batch_gives_the_features_of_its_images_one_by_one() {
+    let (memory, head) = toy_pack(Precision::Int8).unwrap();
+    let load = Backbone::load(&memory, "backbone.json", head, &Compute::Cpu, &|_, _| {});
+    let backbone = pollster::block_on(load).unwrap();
+    let side = backbone.head().architecture.image;
+    let pixels = 3 * side * side;
+    let images: Vec<f32> = (0..3 * pixels)
+        .map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0)
+        .collect();
+    let embed =
+        |images: &[f32]| pollster::block_on(backbone.embed_preprocessed(images, &Unpaced)).unwrap();
+    let together = embed(&images);
+    let alone: Vec<f32> = images.chunks(pixels).flat_map(embed).collect();
+    assert_eq!(together.len(), 3 * 32);
+    for (a, b) in together.iter().zip(&alone) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+    let ragged = backbone.embed_preprocessed(&images[1..], &Unpaced);
+    assert_eq!(code(pollster::block_on(ragged)), "invalid-argument");
+}
+
+#[test]
+fn indexes_of_one_image_and_more_hits_than_images_are_fine() {
+    let place = Workplace::new("one");
+    place.paint(1);
+    place.pack();
+    assert_eq!(place.query().unwrap(), ["deep er/00.png"]);
+    let attributor = place.open().unwrap();
+    for feature in [vec![0.0; 32], vec![f32::NAN; 32]] {
+        let rank = attributor.rank(&feature, 5, &Silent);
+        assert_eq!(code(pollster::block_on(rank)), "not-finite");
+    }
+    let short = attributor.rank(&[1.0; 31], 5, &Silent);
+    assert_eq!(code(pollster::block_on(short)), "invalid-argument");
 }
