@@ -88,6 +88,7 @@ export interface Result {
 export type ProgressEvent =
   /** The WebAssembly module itself; `totalBytes` is 0 while unknown. */
   | { readonly type: "program"; readonly loadedBytes: number; readonly totalBytes: number; readonly cachedBytes: number }
+  | { readonly type: "choosing" }
   | { readonly type: "device"; readonly device: string; readonly reason: string }
   | { readonly type: "manifest"; readonly info: Partial<Info> }
   | { readonly type: "model"; readonly loadedBytes: number; readonly totalBytes: number; readonly cachedBytes: number }

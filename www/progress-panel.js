@@ -12,6 +12,8 @@ export function foldProgress(steps, event) {
     case "program":
     case "model":
       return { ...steps, [event.type]: byteStep(event) };
+    case "choosing":
+      return { ...steps, model: { fraction: null, text: "finding your faster device" } };
     case "preprocess":
       return { ...steps, image: { fraction: 0, text: `${formatCount(event.width)} \u00d7 ${formatCount(event.height)} px` } };
     case "embed":

@@ -14,6 +14,8 @@ use crate::format::Manifest;
     rename_all_fields = "camelCase"
 )]
 pub enum Event {
+    /// The devices are being compared; this takes up to a few seconds.
+    Choosing,
     /// The device was chosen.
     Device { device: String, reason: String },
     /// The index is known.

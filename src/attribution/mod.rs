@@ -83,6 +83,7 @@ impl<S: Source> Attributor<S> {
         source
             .keep(name, &manifest_bytes, &manifest.files(&head))
             .await;
+        host.event(Event::Choosing);
         let (compute, device_reason) = parity::choose(choice, &|| host.now_ms()).await?;
         host.event(Event::Device {
             device: compute.name().into(),
