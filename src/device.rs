@@ -59,8 +59,8 @@ impl Compute {
         }
     }
 
-    /// Whether int8 matrices are multiplied as they are.
-    pub fn keeps_int8(&self) -> bool {
+    /// Whether the backbone runs on this crate's kernels, on int8 matrices as they are.
+    pub fn own_kernels(&self) -> bool {
         matches!(self, Self::Gpu(_))
     }
 }

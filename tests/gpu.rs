@@ -3,8 +3,8 @@
 //! One test function, because a process has one GPU device. Without any adapter it says that it skips;
 //! scripts/test installs a software one.
 
-use data_attribution::backbone::parity;
 use data_attribution::backbone::quantized_linear::{quantized_linear, reference};
+use data_attribution::backbone::{attention, parity};
 use data_attribution::device::{Compute, DeviceChoice, GpuDevice};
 use data_attribution::format::{Calibrator, shard};
 use data_attribution::score::{CpuScorer, GpuScorer, QuantizedQuery, normaliser};
@@ -29,6 +29,7 @@ fn gpu_kernels_equal_their_cpu_twins() {
     };
     println!("adapter: {}", gpu.description());
     linear_layers(&gpu);
+    attention_layers(&gpu);
     for (count, shard_rows, dimension, k) in [
         (1, 1, 4, 1),
         (5, 2, 3, 10),
@@ -73,6 +74,31 @@ fn linear_layers(gpu: &GpuDevice) {
             assert!(
                 (a - b).abs() <= 1e-4 * (1.0 + b.abs()),
                 "{rows}x{inputs}x{outputs} at {i}: {a} {b}"
+            );
+        }
+    }
+}
+
+fn attention_layers(gpu: &GpuDevice) {
+    for (batch, tokens, heads, head, queries) in [
+        (1, 1, 1, 4, 1),
+        (2, 17, 3, 8, 17),
+        (1, 65, 2, 64, 1),
+        (3, 70, 5, 12, 70),
+    ] {
+        let width = heads * head;
+        let qkv: Vec<f32> = (0..batch * tokens * 3 * width)
+            .map(|i| 3.0 * noise(5, i))
+            .collect();
+        let input = TensorData::new(qkv.clone(), [batch, tokens, 3 * width]);
+        let mixed = attention::attention(Tensor::<3>::from_data(input, gpu.burn()), heads, queries);
+        let found: Vec<f32> = mixed.into_data().try_to_vec().unwrap();
+        let wanted = attention::reference(&qkv, tokens, width, heads, queries);
+        assert_eq!(found.len(), wanted.len());
+        for (i, (a, b)) in found.iter().zip(&wanted).enumerate() {
+            assert!(
+                (a - b).abs() < 1e-4,
+                "{batch} {tokens} {heads} {head} at {i}: {a} {b}"
             );
         }
     }

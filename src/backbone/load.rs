@@ -59,6 +59,7 @@ pub async fn load(
         file: head_file,
         head,
         device,
+        own_kernels: compute.own_kernels(),
         loaded,
     }
     .vit()
@@ -99,7 +100,13 @@ fn decode(
     let weight = match entry.encoding {
         TensorEncoding::Int8 => {
             let (scales, codes) = bytes.split_at(4 * out);
-            Weight::int8(floats(scales)?, codes, inputs, compute.keeps_int8(), device)?
+            Weight::int8(
+                floats(scales)?,
+                codes,
+                inputs,
+                compute.own_kernels(),
+                device,
+            )?
         }
         _ => Weight::dense(floats(bytes)?, out, inputs, device),
     };
@@ -111,6 +118,7 @@ pub(super) struct Assembly<'a> {
     file: &'a str,
     head: &'a ModelHead,
     device: Device,
+    own_kernels: bool,
     loaded: HashMap<String, Loaded>,
 }
 
@@ -186,6 +194,7 @@ impl Assembly<'_> {
             ),
             patch_embed: self.linear("patch_embed.proj")?,
             norm: self.norm("norm")?,
+            own_attention: self.own_kernels,
             blocks,
             device: self.device,
             config,

@@ -1,5 +1,6 @@
 //! Backbones: from a decoded image to a feature, on either device.
 
+pub mod attention;
 #[cfg(feature = "cli")]
 pub mod import;
 pub mod linear;

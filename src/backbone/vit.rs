@@ -6,6 +6,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
+use super::attention::attention;
 use super::linear::{LayerNorm, Linear};
 use crate::error::{Error, Result};
 use crate::format::{Activation, VitConfig};
@@ -56,30 +57,21 @@ pub struct Vit {
     pub positions: Tensor<3>,
     pub blocks: Vec<Block>,
     pub norm: LayerNorm,
+    /// Whether attention runs as the crate's own kernel.
+    pub own_attention: bool,
 }
 
 impl Block {
-    fn forward(&self, x: Tensor<3>, config: &VitConfig, class_only: bool) -> Tensor<3> {
-        let [batch, tokens, width] = x.dims();
-        let (heads, head) = (config.heads, config.width / config.heads);
-        let qkv = self
-            .qkv
-            .forward(self.norm1.forward(x.clone()))
-            .reshape([batch, tokens, 3, heads, head])
-            .permute([2, 0, 3, 1, 4]);
-        let part = |i: usize| -> Tensor<4> { qkv.clone().narrow(0, i, 1).squeeze_dim(0) };
-        let (mut q, k, v) = (part(0), part(1), part(2));
-        let (mut x, mut queries) = (x, tokens);
-        if class_only {
-            queries = 1;
-            q = q.slice([0..batch, 0..heads, 0..1]);
-            x = x.slice([0..batch, 0..1]);
-        }
-        let scores = (q * (head as f32).powf(-0.5)).matmul(k.swap_dims(2, 3));
-        let mixed = activation::softmax(scores, 3)
-            .matmul(v)
-            .swap_dims(1, 2)
-            .reshape([batch, queries, width]);
+    fn forward(&self, mut x: Tensor<3>, vit: &Vit, class_only: bool) -> Tensor<3> {
+        let config = &vit.config;
+        let [batch, tokens, _] = x.dims();
+        let queries = if class_only { 1 } else { tokens };
+        let qkv = self.qkv.forward(self.norm1.forward(x.clone()));
+        let mixed = match vit.own_attention {
+            true => attention(qkv, config.heads, queries),
+            false => attention_of_burn(qkv, config, queries),
+        };
+        x = x.slice([0..batch, 0..queries]);
         x = x + scaled(self.proj.forward(mixed), &self.scale1);
         let hidden = self.fc1.forward(self.norm2.forward(x.clone()));
         let hidden = match config.activation {
@@ -88,6 +80,22 @@ impl Block {
         };
         x + scaled(self.fc2.forward(hidden), &self.scale2)
     }
+}
+
+/// [`attention`] by Burn's own operations.
+fn attention_of_burn(qkv: Tensor<3>, config: &VitConfig, queries: usize) -> Tensor<3> {
+    let [batch, tokens, _] = qkv.dims();
+    let (heads, head) = (config.heads, config.width / config.heads);
+    let qkv = qkv
+        .reshape([batch, tokens, 3, heads, head])
+        .permute([2, 0, 3, 1, 4]);
+    let part = |i: usize| -> Tensor<4> { qkv.clone().narrow(0, i, 1).squeeze_dim(0) };
+    let q = part(0).slice([0..batch, 0..heads, 0..queries]);
+    let scores = (q * (head as f32).powf(-0.5)).matmul(part(1).swap_dims(2, 3));
+    activation::softmax(scores, 3)
+        .matmul(part(2))
+        .swap_dims(1, 2)
+        .reshape([batch, queries, config.width])
 }
 
 fn scaled(x: Tensor<3>, scale: &Option<Tensor<1>>) -> Tensor<3> {
@@ -130,7 +138,7 @@ impl Vit {
         let mut x = Tensor::cat(vec![class_token, patches], 1);
         for (i, block) in self.blocks.iter().enumerate() {
             pace.step(i + 1, steps).await?;
-            x = block.forward(x, config, i + 1 == self.blocks.len());
+            x = block.forward(x, self, i + 1 == self.blocks.len());
         }
         let x = self.norm.forward(x.slice([0..batch, 0..1]));
         let features: Vec<f32> = x

@@ -150,7 +150,7 @@ impl VitConfig {
             && (1..=DIMENSION_MAX).contains(&self.width)
             && self.width.is_multiple_of(4)
             && (1..=64).contains(&self.heads)
-            && self.width.is_multiple_of(self.heads)
+            && self.width.is_multiple_of(4 * self.heads)
             && (1..=64).contains(&self.depth)
             && (1..=16384).contains(&self.mlp)
             && self.mlp.is_multiple_of(4)

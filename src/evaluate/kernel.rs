@@ -1,0 +1,177 @@
+//! The inner loop of the ranking: scores of a few queries with a few database rows, and their counts.
+//!
+//! Both operands are packed so that the loop runs along the dimension with the rows side by side: a
+//! *tile* holds `tile_queries` unit queries as `[dimension, tile_queries]`, a *panel* holds `lanes`
+//! unit database rows as `[dimension, lanes]`.
+//!
+//! Invariant: a score is the f32 sum q0*x0 + q1*x1 + … in that order, each product and each sum
+//! rounded, whatever the machine: the widths differ in how many rows are computed at once, never in
+//! the order within a row, and fused multiply-add, which rounds once, is not used. [`dot`] is the same
+//! sum, so equal rows have equal scores and ranks are the same everywhere.
+
+/// The widths that the loop is compiled for. The wider ones need instructions found at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kernel {
+    /// What every machine of the target has (SSE2, NEON).
+    Baseline,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Kernel {
+    /// The kernels that this machine can run, the fastest last.
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut, reason = "only x86-64 has more than one")]
+        let mut kernels = vec![Self::Baseline];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") {
+                kernels.push(Self::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f") {
+                kernels.push(Self::Avx512);
+            }
+        }
+        kernels
+    }
+
+    pub fn fastest() -> Self {
+        Self::available().pop().unwrap_or(Self::Baseline)
+    }
+
+    /// Queries of a tile: as many as leave the sums of a tile and a panel in registers.
+    pub fn tile_queries(self) -> usize {
+        match self {
+            Self::Baseline => 4,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 4,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => 8,
+        }
+    }
+
+    /// Database rows of a panel.
+    pub fn lanes(self) -> usize {
+        match self {
+            Self::Baseline => 8,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 16,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => 32,
+        }
+    }
+
+    /// Adds to `above[j]` how many rows of `panel` score at least `thresholds[j]` with its query.
+    ///
+    /// Query `m` of `tile` owns `thresholds[offsets[m]..offsets[m + 1]]`, ascending; queries past the
+    /// end of `offsets` are padding. A row of NaN is never counted.
+    pub fn count(
+        self,
+        tile: &[f32],
+        panel: &[f32],
+        offsets: &[usize],
+        thresholds: &[f32],
+        above: &mut [u64],
+    ) {
+        match self {
+            Self::Baseline => count::<4, 8>(tile, panel, offsets, thresholds, above),
+            // SAFETY: `available` gives these kernels only where the instructions have been found, and
+            // nothing else makes them outside the tests, which ask it too.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { count_avx2(tile, panel, offsets, thresholds, above) },
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { count_avx512(tile, panel, offsets, thresholds, above) },
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn count_avx2(q: &[f32], x: &[f32], offsets: &[usize], thresholds: &[f32], above: &mut [u64]) {
+    count::<4, 16>(q, x, offsets, thresholds, above);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn count_avx512(q: &[f32], x: &[f32], offsets: &[usize], thresholds: &[f32], above: &mut [u64]) {
+    count::<8, 32>(q, x, offsets, thresholds, above);
+}
+
+/// The loop for `M` queries and `L` rows; inlined into its callers, whose instructions it then uses.
+#[inline(always)]
+fn count<const M: usize, const L: usize>(
+    tile: &[f32],
+    panel: &[f32],
+    offsets: &[usize],
+    thresholds: &[f32],
+    above: &mut [u64],
+) {
+    let mut sums = [[0f32; L]; M];
+    for (q, x) in tile.as_chunks::<M>().0.iter().zip(panel.as_chunks::<L>().0) {
+        for (sums, q) in sums.iter_mut().zip(q) {
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum += q * x;
+            }
+        }
+    }
+    for (scores, range) in sums.iter().zip(offsets.windows(2)) {
+        let [start, end] = [range[0], range[1]];
+        for (threshold, above) in thresholds[start..end].iter().zip(&mut above[start..end]) {
+            let count: u32 = scores.iter().map(|s| u32::from(s >= threshold)).sum();
+            // The thresholds ascend, so no row reaches the next one either. Most panels end at the first.
+            if count == 0 {
+                break;
+            }
+            *above += u64::from(count);
+        }
+    }
+}
+
+/// The score of two unit vectors, summed as the kernel does.
+pub(super) fn dot(q: &[f32], x: &[f32]) -> f32 {
+    q.iter().zip(x).fold(0.0, |sum, (q, x)| sum + q * x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_counts_what_the_plain_sum_counts() {
+        let dimension = 37;
+        let mut state = 7u32;
+        let mut next = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        for kernel in Kernel::available() {
+            let (queries, lanes) = (kernel.tile_queries(), kernel.lanes());
+            let tile: Vec<f32> = (0..dimension * queries).map(|_| next()).collect();
+            let mut panel: Vec<f32> = (0..dimension * lanes).map(|_| next()).collect();
+            // The last lane is padding.
+            let padding = panel.iter_mut().skip(lanes - 1).step_by(lanes);
+            padding.for_each(|value| *value = f32::NAN);
+            let column = |packed: &[f32], width: usize, at: usize| -> Vec<f32> {
+                packed.iter().skip(at).step_by(width).copied().collect()
+            };
+            // Thresholds are the very scores, so a different order of summation changes the counts.
+            let mut scores = Vec::new();
+            for m in 0..queries {
+                let q = column(&tile, queries, m);
+                let row = (0..lanes - 1).map(|l| dot(&q, &column(&panel, lanes, l)));
+                let mut row: Vec<f32> = row.collect();
+                row.sort_by(f32::total_cmp);
+                scores.extend(row);
+            }
+            let offsets: Vec<usize> = (0..=queries).map(|m| m * (lanes - 1)).collect();
+            let mut above = vec![0; scores.len()];
+            kernel.count(&tile, &panel, &offsets, &scores, &mut above);
+            let expected: Vec<u64> = (0..scores.len())
+                .map(|at| (lanes - 1 - at % (lanes - 1)) as u64)
+                .collect();
+            assert_eq!(above, expected, "{kernel:?}");
+        }
+    }
+}
