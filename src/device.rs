@@ -119,6 +119,11 @@ impl GpuDevice {
             .unwrap_or_else(|| "unnamed adapter".into())
     }
 
+    /// Whether the adapter says that it emulates a GPU on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.setup.adapter.get_info().device_type == wgpu::DeviceType::Cpu
+    }
+
     /// Burn's handle of this device.
     pub fn burn(&self) -> &Device {
         &self.burn

@@ -44,6 +44,19 @@ fn gpu_kernels_equal_their_cpu_twins() {
     let (compute, reason) =
         pollster::block_on(parity::choose(DeviceChoice::WebGpu, &|| 0.0)).expect("parity check");
     assert!(matches!(compute, Compute::Gpu(_)), "{reason}");
+    // Which device wins depends on the machine; that the race is run and won by one does not.
+    let start = std::time::Instant::now();
+    let clock = || start.elapsed().as_secs_f64() * 1e3;
+    let (_, reason) = pollster::block_on(parity::race(gpu.clone(), &clock)).unwrap();
+    assert!(
+        reason.contains("is faster") && reason.contains(" ms"),
+        "{reason}"
+    );
+    println!("race: {reason}");
+    if gpu.is_software() {
+        let (compute, _) = pollster::block_on(parity::choose(DeviceChoice::Auto, &clock)).unwrap();
+        assert!(matches!(compute, Compute::Cpu));
+    }
 }
 
 fn linear_layers(gpu: &GpuDevice) {

@@ -4,6 +4,8 @@
 //! kernels of an int8 backbone and of the scorer, so that a driver that computes one of them wrongly is
 //! found before a result is shown. For `auto`, both devices first time a shallow ViT-S.
 
+use std::rc::Rc;
+
 use super::pack::{Precision, pack};
 use super::{Backbone, Unpaced, registry};
 use crate::device::{Compute, DeviceChoice, GpuDevice};
@@ -36,18 +38,27 @@ pub async fn choose(choice: DeviceChoice, now_ms: &dyn Fn() -> f64) -> Result<(C
         check(&gpu).await?;
         return Ok((gpu, reason));
     }
-    match race(now_ms).await {
-        Ok((gpu, reason)) => Ok((gpu, reason)),
-        Err(error) => Ok((Compute::Cpu, error.to_string())),
-    }
+    let raced = async {
+        let gpu = GpuDevice::open().await?;
+        match gpu.is_software() {
+            // The same processor, with a detour.
+            true => Ok((Compute::Cpu, "the only GPU is emulated on the CPU".into())),
+            false => race(gpu, now_ms).await,
+        }
+    };
+    Ok(raced
+        .await
+        .unwrap_or_else(|error: Error| (Compute::Cpu, error.to_string())))
 }
 
 /// Times both devices; the GPU wins only if it also computes rightly.
-async fn race(now_ms: &dyn Fn() -> f64) -> Result<(Compute, String)> {
-    let device = GpuDevice::open().await?;
+///
+/// # Errors
+/// [`Error::Device`] when the GPU fails or computes wrongly.
+pub async fn race(device: Rc<GpuDevice>, now_ms: &dyn Fn() -> f64) -> Result<(Compute, String)> {
     let adapter = device.description();
     let gpu = Compute::Gpu(device);
-    let cpu_ms = lap(&Compute::Cpu, 1, now_ms).await?;
+    let cpu_ms = lap(&Compute::Cpu, 2, now_ms).await?;
     let gpu_ms = lap(&gpu, 2, now_ms).await?;
     let figures = format!("{adapter}: {gpu_ms:.0} ms, CPU: {cpu_ms:.0} ms");
     if gpu_ms >= cpu_ms {

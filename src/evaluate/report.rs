@@ -1,0 +1,142 @@
+//! The results as files and as a table to read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::plot::recall_plot;
+use super::{Evaluation, RECALL_AT, ResultRow};
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
+
+/// Writes `results.json`, `recall.svg` and, for each test case, `<case>.csv` into `folder`.
+///
+/// A table has a row for each (name, feature) and, for each synth type, the columns
+/// `<type>-recall@5`, `-recall@10`, `-recall@100` and `<type>-mAP`; a cell without queries is empty.
+/// Returns the paths.
+///
+/// # Errors
+/// [`Error::Io`]; the files of this call are then removed again. [`Error::InvalidArgument`] for a test
+/// case named like one of the other files.
+pub fn write_report(evaluation: &Evaluation, folder: &Path) -> Result<Vec<PathBuf>> {
+    let json = serde_json::to_vec_pretty(evaluation)
+        .map_err(|e| Error::format("results.json", e.to_string()))?;
+    let mut files = vec![
+        ("results.json".to_owned(), json),
+        (
+            "recall.svg".to_owned(),
+            recall_plot(&evaluation.results).into_bytes(),
+        ),
+    ];
+    let mut by_case: BTreeMap<&str, Vec<&ResultRow>> = BTreeMap::new();
+    for row in &evaluation.results {
+        by_case.entry(&row.case).or_default().push(row);
+    }
+    for (case, rows) in by_case {
+        files.push((format!("{case}.csv"), case_csv(&rows)?));
+    }
+    let mut written: Vec<PathBuf> = Vec::new();
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        if let Err(error) = write_atomically(&path, &bytes) {
+            for path in &written {
+                // The error that matters is the first one.
+                let _ = std::fs::remove_file(path);
+            }
+            return Err(error);
+        }
+        written.push(path);
+    }
+    Ok(written)
+}
+
+/// The CSV of one test case.
+fn case_csv(rows: &[&ResultRow]) -> Result<Vec<u8>> {
+    let bad = |reason: String| Error::format("a table of results", reason);
+    let mut types: Vec<&str> = rows.iter().map(|row| row.synth_type.as_str()).collect();
+    types.sort_unstable();
+    types.dedup();
+    let mut header = vec!["name".to_owned(), "feature".to_owned()];
+    for synth_type in &types {
+        header.extend(RECALL_AT.map(|k| format!("{synth_type}-recall@{k}")));
+        header.push(format!("{synth_type}-mAP"));
+    }
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer
+        .write_record(&header)
+        .map_err(|e| bad(e.to_string()))?;
+    // The rows of one features folder follow each other.
+    for of_one in rows.chunk_by(|a, b| (&a.name, &a.feature) == (&b.name, &b.feature)) {
+        let mut record: Vec<String> = of_one
+            .iter()
+            .take(1)
+            .flat_map(|row| [row.name.clone(), row.feature.clone()])
+            .collect();
+        for synth_type in &types {
+            let row = of_one.iter().find(|row| row.synth_type == *synth_type);
+            record.extend(cells(row.copied()).map(|cell| match cell {
+                Some(value) => value.to_string(),
+                None => String::new(),
+            }));
+        }
+        writer
+            .write_record(&record)
+            .map_err(|e| bad(e.to_string()))?;
+    }
+    writer.into_inner().map_err(|e| bad(e.to_string()))
+}
+
+/// The recalls and the mAP of a row.
+fn cells(row: Option<&ResultRow>) -> [Option<f64>; RECALL_AT.len() + 1] {
+    let mut cells = [None; RECALL_AT.len() + 1];
+    if let Some(row) = row {
+        for (cell, at) in cells.iter_mut().zip(0..) {
+            *cell = match &row.recall {
+                Some(recall) if at < recall.len() => Some(recall[at]),
+                _ => row.mean_average_precision,
+            };
+        }
+    }
+    cells
+}
+
+/// The results as text in aligned columns, for a terminal.
+pub fn table(evaluation: &Evaluation) -> String {
+    let mut lines: Vec<Vec<String>> = vec![
+        ["case", "queries of", "name", "feature"]
+            .map(str::to_owned)
+            .into(),
+    ];
+    lines[0].extend(["queries", "exemplars", "N"].map(str::to_owned));
+    lines[0].extend(RECALL_AT.map(|k| format!("recall@{k}")));
+    lines[0].push("mAP".to_owned());
+    for row in &evaluation.results {
+        let names = [&row.case, &row.synth_type, &row.name, &row.feature];
+        let mut line: Vec<String> = names.map(String::clone).into();
+        line.extend([row.queries, row.exemplars, row.database_items].map(|n| n.to_string()));
+        line.extend(cells(Some(row)).map(|cell| match cell {
+            Some(value) => format!("{value:.4}"),
+            None => "-".to_owned(),
+        }));
+        lines.push(line);
+    }
+    let mut widths = vec![0; lines[0].len()];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for line in lines {
+        let mut joined = String::new();
+        for (at, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            // Names to the left, numbers to the right.
+            joined += &match at {
+                0..4 => format!("{cell:<width$}  "),
+                _ => format!("{cell:>width$}  "),
+            };
+        }
+        text += joined.trim_end();
+        text.push('\n');
+    }
+    text
+}
