@@ -103,7 +103,6 @@ def metrics(case, folder):
 def ties():
     """Exact unit vectors of 4 values: along an axis, or halves of either sign."""
     half = [[1, 1, 1, 1], [1, 1, 1, -1], [1, 1, -1, -1], [1, -1, -1, -1], [-1, -1, -1, -1]]
-    # Scores with the query (1, 0, 0, 0): 1; 1/2; 1/2; 1/2; -1/2; 0; -1.
     database = [[2, 0, 0, 0], *half, [0, 4, 0, 0], [-1, 0, 0, 0], [0.5, 0, 0, 0]]
     exemplar = {
         "same/0.jpg": [1, 0, 0, 0],

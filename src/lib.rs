@@ -11,6 +11,8 @@ pub mod demo;
 pub mod device;
 pub mod error;
 #[cfg(feature = "cli")]
+pub mod evaluate;
+#[cfg(feature = "cli")]
 pub mod files;
 pub mod format;
 #[cfg(feature = "cli")]

@@ -5,6 +5,7 @@
 
 mod attribute;
 mod demo;
+mod evaluate;
 mod import;
 mod pack;
 mod serve;
@@ -33,6 +34,8 @@ enum Command {
     Attribute(attribute::Attribute),
     /// Make the demo: a training set of 24 procedural artists, packed, with example queries.
     Demo(demo::Demo),
+    /// Measure how well features find the images that generated images are made of.
+    Evaluate(evaluate::Evaluate),
     /// Serve a folder on localhost.
     Serve(serve::Serve),
 }
@@ -44,6 +47,7 @@ pub fn run() -> ExitCode {
         Command::Pack(command) => command.run(),
         Command::Attribute(command) => command.run(),
         Command::Demo(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
         Command::Serve(command) => command.run(),
     };
     match done {

@@ -47,7 +47,8 @@ impl FeatureFolder {
         let labelled = |stem: &str| {
             let path = folder.join(format!("{stem}.npy"));
             let rows = NpyFile::open(&path)?.shape()[0];
-            let file = FeatureFile::open(path, &read_list(&folder.join(format!("{stem}.txt")), rows)?)?;
+            let file =
+                FeatureFile::open(path, &read_list(&folder.join(format!("{stem}.txt")), rows)?)?;
             let found = file.rows.shape()[1];
             if found != dimension {
                 let reason = format!(
@@ -86,7 +87,8 @@ impl FeatureFile {
             };
             let [a, b] = [earlier, row].map(|row| rows.read_rows_f32(row, 1));
             if a? != b? {
-                let reason = format!("rows {earlier} and {row} (from 0) differ, but both are {path}");
+                let reason =
+                    format!("rows {earlier} and {row} (from 0) differ, but both are {path}");
                 return Err(Error::format(name, reason));
             }
         }

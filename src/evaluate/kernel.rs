@@ -1,13 +1,17 @@
 //! The inner loop of the ranking: scores of a few queries with a few database rows, and their counts.
 //!
 //! Both operands are packed so that the loop runs along the dimension with the rows side by side: a
-//! *tile* holds `tile_queries` unit queries as `[dimension, tile_queries]`, a *panel* holds `lanes`
+//! *tile* holds [`TILE_QUERIES`] unit queries as `[dimension, TILE_QUERIES]`, a *panel* holds `lanes`
 //! unit database rows as `[dimension, lanes]`.
 //!
 //! Invariant: a score is the f32 sum q0*x0 + q1*x1 + … in that order, each product and each sum
 //! rounded, whatever the machine: the widths differ in how many rows are computed at once, never in
 //! the order within a row, and fused multiply-add, which rounds once, is not used. [`dot`] is the same
 //! sum, so equal rows have equal scores and ranks are the same everywhere.
+
+/// Queries of a tile. With 4, the compiler keeps the sums of a tile and a panel in registers for every
+/// width below; with 8 it keeps them in memory, and the loop is some 15 times slower.
+pub(super) const TILE_QUERIES: usize = 4;
 
 /// The widths that the loop is compiled for. The wider ones need instructions found at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +45,6 @@ impl Kernel {
         Self::available().pop().unwrap_or(Self::Baseline)
     }
 
-    /// Queries of a tile: as many as leave the sums of a tile and a panel in registers.
-    pub fn tile_queries(self) -> usize {
-        match self {
-            Self::Baseline => 4,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => 4,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => 8,
-        }
-    }
-
     /// Database rows of a panel.
     pub fn lanes(self) -> usize {
         match self {
@@ -76,7 +69,7 @@ impl Kernel {
         above: &mut [u64],
     ) {
         match self {
-            Self::Baseline => count::<4, 8>(tile, panel, offsets, thresholds, above),
+            Self::Baseline => count::<8>(tile, panel, offsets, thresholds, above),
             // SAFETY: `available` gives these kernels only where the instructions have been found, and
             // nothing else makes them outside the tests, which ask it too.
             #[cfg(target_arch = "x86_64")]
@@ -90,26 +83,31 @@ impl Kernel {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn count_avx2(q: &[f32], x: &[f32], offsets: &[usize], thresholds: &[f32], above: &mut [u64]) {
-    count::<4, 16>(q, x, offsets, thresholds, above);
+    count::<16>(q, x, offsets, thresholds, above);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn count_avx512(q: &[f32], x: &[f32], offsets: &[usize], thresholds: &[f32], above: &mut [u64]) {
-    count::<8, 32>(q, x, offsets, thresholds, above);
+    count::<32>(q, x, offsets, thresholds, above);
 }
 
-/// The loop for `M` queries and `L` rows; inlined into its callers, whose instructions it then uses.
+/// The loop for panels of `L` rows; inlined into its callers, whose instructions it then uses.
 #[inline(always)]
-fn count<const M: usize, const L: usize>(
+fn count<const L: usize>(
     tile: &[f32],
     panel: &[f32],
     offsets: &[usize],
     thresholds: &[f32],
     above: &mut [u64],
 ) {
-    let mut sums = [[0f32; L]; M];
-    for (q, x) in tile.as_chunks::<M>().0.iter().zip(panel.as_chunks::<L>().0) {
+    let mut sums = [[0f32; L]; TILE_QUERIES];
+    for (q, x) in tile
+        .as_chunks::<TILE_QUERIES>()
+        .0
+        .iter()
+        .zip(panel.as_chunks::<L>().0)
+    {
         for (sums, q) in sums.iter_mut().zip(q) {
             for (sum, x) in sums.iter_mut().zip(x) {
                 *sum += q * x;
@@ -147,7 +145,7 @@ mod tests {
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         };
         for kernel in Kernel::available() {
-            let (queries, lanes) = (kernel.tile_queries(), kernel.lanes());
+            let (queries, lanes) = (TILE_QUERIES, kernel.lanes());
             let tile: Vec<f32> = (0..dimension * queries).map(|_| next()).collect();
             let mut panel: Vec<f32> = (0..dimension * lanes).map(|_| next()).collect();
             // The last lane is padding.

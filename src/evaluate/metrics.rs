@@ -36,7 +36,12 @@ impl MetricSums {
     /// The means of recall@[`RECALL_AT`] and of the average precision; `None` without queries.
     pub fn means(&self) -> Option<([f64; RECALL_AT.len()], f64)> {
         let count = self.queries as f64;
-        (self.queries > 0).then(|| (self.recall.map(|sum| sum / count), self.average_precision / count))
+        (self.queries > 0).then(|| {
+            (
+                self.recall.map(|sum| sum / count),
+                self.average_precision / count,
+            )
+        })
     }
 }
 

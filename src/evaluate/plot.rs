@@ -41,7 +41,7 @@ pub(super) fn recall_plot(rows: &[ResultRow]) -> String {
     let legend = features.iter().map(|label| letters(label) + 2 * LINE).max();
     let width = LEFT + RIGHT + plot_width.max(legend.unwrap_or(0)).max(260);
     let top = 40 + features.len() * LINE;
-    let height = top + RECALL_AT.len() * (PANEL + PANEL_GAP);
+    let height = top + RECALL_AT.len() * (PANEL + PANEL_GAP) + LINE;
 
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
@@ -49,10 +49,22 @@ pub(super) fn recall_plot(rows: &[ResultRow]) -> String {
          <title>Recall by features and test case</title>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
-    text(&mut svg, (LEFT, 22), "start", 15, "Recall by features and test case");
+    text(
+        &mut svg,
+        (LEFT, 22),
+        "start",
+        15,
+        "Recall by features and test case",
+    );
     for (at, label) in features.iter().enumerate() {
         let y = 34 + at * LINE;
-        rectangle(&mut svg, (LEFT as f64, y as f64), (12.0, 12.0), colour(at), "");
+        rectangle(
+            &mut svg,
+            (LEFT as f64, y as f64),
+            (12.0, 12.0),
+            colour(at),
+            "",
+        );
         text(&mut svg, (LEFT + 20, y + 11), "start", 12, label);
     }
     for (panel, k) in RECALL_AT.iter().enumerate() {
@@ -68,18 +80,35 @@ pub(super) fn recall_plot(rows: &[ResultRow]) -> String {
             for row in of_group {
                 let Some(recall) = row.recall else { continue };
                 let name = label(row);
-                let number = features.iter().position(|label| *label == name).unwrap_or(0);
+                let number = features
+                    .iter()
+                    .position(|label| *label == name)
+                    .unwrap_or(0);
                 let value = recall[panel];
                 let x = middle - bars / 2 + number * BAR;
                 let tall = value * PANEL as f64;
                 let tip = format!("{name}, {} {}: recall@{k} {value:.4}", group.0, group.1);
                 let corner = ((x + 2) as f64, base as f64 - tall);
-                rectangle(&mut svg, corner, ((BAR - 4) as f64, tall), colour(number), &tip);
+                rectangle(
+                    &mut svg,
+                    corner,
+                    ((BAR - 4) as f64, tall),
+                    colour(number),
+                    &tip,
+                );
                 let above = base.saturating_sub(tall.round() as usize + 4);
-                text(&mut svg, (x + BAR / 2, above), "middle", 10, &format!("{value:.3}"));
+                text(
+                    &mut svg,
+                    (x + BAR / 2, above),
+                    "middle",
+                    10,
+                    &format!("{value:.3}"),
+                );
             }
         }
     }
+    let caption = "test case, and what its queries are of";
+    text(&mut svg, (LEFT, height - 12), "start", 12, caption);
     svg.push_str("</svg>\n");
     svg
 }

@@ -78,7 +78,10 @@ impl Plan {
                     what,
                     path: path.cloned(),
                 };
-                let in_database = entry.exemplar.iter().filter(|path| folder.in_database(path));
+                let in_database = entry
+                    .exemplar
+                    .iter()
+                    .filter(|path| folder.in_database(path));
                 plan.exemplars_in_database += in_database.count();
                 let mut find = |file: &FeatureFile, what, paths: &[String]| -> Vec<usize> {
                     let rows = paths.iter().filter_map(|path| {
@@ -104,11 +107,12 @@ impl Plan {
                     if !rows.is_empty() {
                         plan.groups[group].exemplars += exemplars.len();
                     }
-                    plan.queries.extend(rows.into_iter().map(|row| PlannedQuery {
-                        row,
-                        entry: number,
-                        group,
-                    }));
+                    plan.queries
+                        .extend(rows.into_iter().map(|row| PlannedQuery {
+                            row,
+                            entry: number,
+                            group,
+                        }));
                 }
                 plan.exemplars_by_entry.push(exemplars);
             }

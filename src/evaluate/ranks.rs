@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use super::kernel::{Kernel, dot};
+use super::kernel::{Kernel, TILE_QUERIES, dot};
 use super::unit::{Fault, unit_row};
 use crate::checkpoint::NpyFile;
 use crate::error::Result;
@@ -28,7 +28,7 @@ pub(super) struct Query<'a> {
 
 /// Queries that one thread carries through a block.
 struct Chunk {
-    /// Tiles, one after the other, each `[dimension, tile_queries]`.
+    /// Tiles, one after the other, each `[dimension, TILE_QUERIES]`.
     tiles: Vec<f32>,
     /// Where the thresholds of each query start, and where the last ones end.
     offsets: Vec<usize>,
@@ -39,19 +39,18 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn new(queries: &[Query], kernel: Kernel, dimension: usize) -> Self {
-        let width = kernel.tile_queries();
-        let tiles = queries.len().div_ceil(width);
+    fn new(queries: &[Query], dimension: usize) -> Self {
+        let tiles = queries.len().div_ceil(TILE_QUERIES);
         let mut chunk = Self {
-            tiles: vec![0.0; tiles * width * dimension],
+            tiles: vec![0.0; tiles * TILE_QUERIES * dimension],
             offsets: vec![0],
             thresholds: Vec::new(),
             above: Vec::new(),
         };
-        let packed = chunk.tiles.chunks_exact_mut(width * dimension);
-        for (tile, queries) in packed.zip(queries.chunks(width)) {
+        let packed = chunk.tiles.chunks_exact_mut(TILE_QUERIES * dimension);
+        for (tile, queries) in packed.zip(queries.chunks(TILE_QUERIES)) {
             for (at, query) in queries.iter().enumerate() {
-                let column = tile.iter_mut().skip(at).step_by(width);
+                let column = tile.iter_mut().skip(at).step_by(TILE_QUERIES);
                 column.zip(query.vector).for_each(|(to, from)| *to = *from);
                 let exemplars = query.exemplars.iter();
                 let mut scores: Vec<f32> = exemplars.map(|x| dot(query.vector, x)).collect();
@@ -66,11 +65,10 @@ impl Chunk {
 
     /// Counts the rows of one block, given as panels of `[dimension, lanes]`.
     fn count(&mut self, kernel: Kernel, panels: &[f32], dimension: usize) {
-        let width = kernel.tile_queries();
         for panel in panels.chunks_exact(kernel.lanes() * dimension) {
-            let tiles = self.tiles.chunks_exact(width * dimension);
-            for (tile, first) in tiles.zip((0..).step_by(width)) {
-                let last = (first + width).min(self.offsets.len() - 1);
+            let tiles = self.tiles.chunks_exact(TILE_QUERIES * dimension);
+            for (tile, first) in tiles.zip((0..).step_by(TILE_QUERIES)) {
+                let last = (first + TILE_QUERIES).min(self.offsets.len() - 1);
                 kernel.count(
                     tile,
                     panel,
@@ -108,12 +106,10 @@ pub(super) fn rank(
     let [rows, dimension] = database.shape();
     let lanes = kernel.lanes();
     let share = queries.len().div_ceil(rayon::current_num_threads().max(1));
-    let chunk_queries = share
-        .clamp(1, CHUNK_QUERIES)
-        .next_multiple_of(kernel.tile_queries());
+    let chunk_queries = share.clamp(1, CHUNK_QUERIES).next_multiple_of(TILE_QUERIES);
     let mut chunks: Vec<Chunk> = queries
         .par_chunks(chunk_queries)
-        .map(|queries| Chunk::new(queries, kernel, dimension))
+        .map(|queries| Chunk::new(queries, dimension))
         .collect();
     let block_rows = (BLOCK_BYTES / 4 / dimension).max(1).next_multiple_of(lanes);
     let read = |first: usize| database.read_rows_f32(first, block_rows.min(rows - first));
@@ -125,7 +121,13 @@ pub(super) fn rank(
         let after = first + block_rows;
         // The next block is read while this one is counted.
         let (next, ()) = rayon::join(
-            || if after < rows { read(after) } else { Ok(Vec::new()) },
+            || {
+                if after < rows {
+                    read(after)
+                } else {
+                    Ok(Vec::new())
+                }
+            },
             || {
                 let chunks = chunks.par_iter_mut();
                 chunks.for_each(|chunk| chunk.count(kernel, &panels, dimension));

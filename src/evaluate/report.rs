@@ -15,11 +15,11 @@ use crate::files::write_atomically;
 /// Returns the paths.
 ///
 /// # Errors
-/// [`Error::Io`]; the files of this call are then removed again. [`Error::InvalidArgument`] for a test
-/// case named like one of the other files.
+/// [`Error::Io`]; the files of this call are then removed again.
 pub fn write_report(evaluation: &Evaluation, folder: &Path) -> Result<Vec<PathBuf>> {
-    let json = serde_json::to_vec_pretty(evaluation)
+    let mut json = serde_json::to_vec_pretty(evaluation)
         .map_err(|e| Error::format("results.json", e.to_string()))?;
+    json.push(b'\n');
     let mut files = vec![
         ("results.json".to_owned(), json),
         (
