@@ -45,17 +45,25 @@ const WORKING_BYTES: u64 = 32 << 20;
 /// [`Error::NotAnImage`] for other content, [`Error::DamagedImage`] where the file ends early or
 /// contradicts itself, [`Error::ImageTooLarge`] above the limit.
 pub fn decode(bytes: &[u8], limit_megapixels: u32) -> Result<Pixels> {
-    let (_, decoder) = open(bytes, 0)?;
-    let (width, height) = checked_dimensions(&decoder)?;
-    let too_large = || Error::ImageTooLarge {
+    let too_large = |(width, height)| Error::ImageTooLarge {
         width,
         height,
         limit_megapixels,
     };
-    let area = u64::from(width) * u64::from(height);
-    if area > u64::from(limit_megapixels) * 1_000_000 {
-        return Err(too_large());
+    let area_of = |(width, height)| {
+        let area = u64::from(width) * u64::from(height);
+        match area > u64::from(limit_megapixels) * 1_000_000 {
+            true => Err(too_large((width, height))),
+            false => Ok(area),
+        }
+    };
+    // Where memory is 32 bits wide, the PNG decoder fails on sizes beyond it before it tells them.
+    if let Some(size) = headers::png_size(bytes) {
+        area_of(size)?;
     }
+    let (_, decoder) = open(bytes, 0)?;
+    let (width, height) = checked_dimensions(&decoder)?;
+    let area = area_of((width, height))?;
 
     // Opened again, now that the memory that the decoder may need is known.
     let (format, mut decoder) = open(bytes, area)?;
@@ -70,8 +78,10 @@ pub fn decode(bytes: &[u8], limit_megapixels: u32) -> Result<Pixels> {
     let turn = turn(format, &mut decoder)?;
     let color = decoder.color_type();
     let mut samples = Vec::new();
-    let length = usize::try_from(decoder.total_bytes()).map_err(|_| too_large())?;
-    samples.try_reserve_exact(length).map_err(|_| too_large())?;
+    let length = usize::try_from(decoder.total_bytes()).map_err(|_| too_large((width, height)))?;
+    samples
+        .try_reserve_exact(length)
+        .map_err(|_| too_large((width, height)))?;
     samples.resize(length, 0);
     decoder.read_image(&mut samples).map_err(translate)?;
 

@@ -3,6 +3,17 @@
 //! Every function reads a file that may be anything: it bounds each access and gives `None` or
 //! `false` where the field is not there.
 
+/// Width and height as the first chunk of a PNG states them; `None` for anything else.
+pub(super) fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let start = bytes.get(..24)?;
+    if !start.starts_with(b"\x89PNG\r\n\x1a\n") || &start[12..16] != b"IHDR" {
+        return None;
+    }
+    let word =
+        |at: usize| u32::from_be_bytes([start[at], start[at + 1], start[at + 2], start[at + 3]]);
+    Some((word(16), word(20)))
+}
+
 /// Whether a JPEG's end marker follows its scans.
 ///
 /// Walks the markers, so that an end marker inside a segment (a thumbnail in the EXIF data) does
