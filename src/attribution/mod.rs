@@ -14,7 +14,7 @@ use std::cell::Cell;
 use crate::backbone::{Backbone, Pace, parity};
 use crate::device::{Compute, DeviceChoice};
 use crate::error::{Error, Result};
-use crate::format::{FileRef, Manifest, ModelHead};
+use crate::format::{Manifest, ModelHead};
 use crate::preprocess::Pixels;
 use crate::score::{CpuScorer, GpuScorer, QuantizedQuery, Scorer};
 use crate::source::Source;
@@ -249,9 +249,4 @@ fn check_identity(manifest: &Manifest, head: &ModelHead) -> Result<()> {
 
 fn short(identity: &str) -> &str {
     identity.get(..12).unwrap_or(identity)
-}
-
-/// Bytes of the files of an index that a first query needs, without the model.
-pub fn index_bytes<'a>(files: impl Iterator<Item = &'a FileRef>) -> u64 {
-    files.map(|file| file.bytes).sum()
 }

@@ -14,6 +14,7 @@
 
 use super::{ARTISTS, Artist, paint, title};
 use crate::error::{Error, Result};
+use crate::files::{write_atomically, write_json};
 use image::codecs::jpeg::JpegEncoder;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,7 @@ pub fn write(directory: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result
     }
     paint_all(directory, &jobs, total, progress)?;
     write_lists(directory)?;
-    write_json(directory, MARKER, &Complete::current())
+    write_json(&directory.join(MARKER), &Complete::current())
 }
 
 fn work_path(slug: &str, work: u32) -> String {
@@ -153,7 +154,7 @@ fn paint_all(
                 JpegEncoder::new_with_quality(&mut bytes, QUALITY)
                     .encode_image(&image)
                     .map_err(|e| Error::format(&job.path, e.to_string()))?;
-                write_whole(directory, &job.path, &bytes)?;
+                write_atomically(&directory.join(&job.path), &bytes)?;
                 // The receiver outlives the painters, so sending cannot fail.
                 let _ = sender.send(());
                 Ok(())
@@ -178,7 +179,7 @@ fn write_lists(directory: &Path) -> Result<()> {
             table += &format!("{}/{work:02}.jpg,\"{}\"\n", artist.slug, title(index, work));
         }
     }
-    write_whole(directory, "works.csv", table.as_bytes())?;
+    write_atomically(&directory.join("works.csv"), table.as_bytes())?;
     let queries: Vec<Query> = ARTISTS
         .iter()
         .map(|artist| Query {
@@ -187,7 +188,7 @@ fn write_lists(directory: &Path) -> Result<()> {
             slug: artist.slug,
         })
         .collect();
-    write_json(directory, "queries.json", &queries)?;
+    write_json(&directory.join("queries.json"), &queries)?;
     let truth: Vec<Truth> = ARTISTS
         .iter()
         .map(|artist| Truth {
@@ -201,22 +202,7 @@ fn write_lists(directory: &Path) -> Result<()> {
             category: "style",
         })
         .collect();
-    write_json(directory, "ground_truth.json", &truth)
-}
-
-fn write_json(directory: &Path, name: &str, value: &impl Serialize) -> Result<()> {
-    let mut bytes =
-        serde_json::to_vec_pretty(value).map_err(|e| Error::format(name, e.to_string()))?;
-    bytes.push(b'\n');
-    write_whole(directory, name, &bytes)
-}
-
-/// Writes beside the target and renames, so that a stopped run leaves no half file under a name.
-fn write_whole(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let path = directory.join(name);
-    let part = directory.join(format!("{name}.part"));
-    fs::write(&part, bytes).map_err(|e| Error::io(&part, e))?;
-    fs::rename(&part, &path).map_err(|e| Error::io(&path, e))
+    write_json(&directory.join("ground_truth.json"), &truth)
 }
 
 fn make_folder(path: &Path) -> Result<()> {
@@ -237,7 +223,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, b"kept").unwrap();
         }
-        write_json(&directory, MARKER, &Complete::current()).unwrap();
+        write_json(&directory.join(MARKER), &Complete::current()).unwrap();
         directory
     }
 

@@ -12,6 +12,15 @@ use crate::format::{ModelHead, sha256_hex};
 use crate::preprocess::Pixels;
 use crate::source::folder::Folder;
 
+/// Rises whenever features change in any bit, as by another Burn or other kernels: features of two
+/// computations must not mix in one index.
+const COMPUTATION: u32 = 1;
+
+/// Where features of a backbone are kept.
+fn cache_folder(identity: &str) -> String {
+    format!("{}-{COMPUTATION}", &identity[..32])
+}
+
 /// A backbone on the CPU that any thread may use.
 #[derive(Clone)]
 pub struct Embedder {
@@ -26,7 +35,7 @@ impl Embedder {
         let load = Backbone::load(&source, HEAD_FILE, head.clone(), &Compute::Cpu, &|_, _| {});
         Ok(Self {
             backbone: Arc::new(pollster::block_on(load)?),
-            cache: cache.map(|cache| cache.join(&head.identity[..32])),
+            cache: cache.map(|cache| cache.join(cache_folder(&head.identity))),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Packing an index: from images or features to a folder of static files.
 //!
-//! Deterministic to the byte for the same input, whatever the number of threads. Shards are named by
+//! Deterministic to the byte for the same input, whatever the number of threads; another kind of
+//! processor may round features differently. Shards are named by
 //! content and the manifest is written last, so an interrupted or failed pack never leaves a folder
 //! that reads as a whole index: either the old manifest stands with its files, or none.
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::metadata::{self, Metadata};
 use super::{Item, PackOptions};
-use crate::attribution::index_bytes;
 use crate::error::{Error, Result};
 use crate::files::{write_atomically, write_json};
 use crate::format::manifest::{BackboneRef, ItemColumns, MANIFEST_FORMAT, Totals};
@@ -79,12 +78,8 @@ impl<'a> IndexWriter<'a> {
         let head_ref = self.write_model()?;
         let shards = self.write_rows()?;
         let items = self.write_items()?;
-        let index_bytes = index_bytes(
-            shards
-                .iter()
-                .map(|s| &s.file)
-                .chain(items.iter().map(|s| &s.file)),
-        );
+        let rows_bytes: u64 = shards.iter().map(|s| s.file.bytes).sum();
+        let items_bytes: u64 = items.iter().map(|s| s.file.bytes).sum();
         let manifest = Manifest {
             format: MANIFEST_FORMAT.into(),
             version: VERSION,
@@ -118,7 +113,7 @@ impl<'a> IndexWriter<'a> {
                 }),
             totals: Totals {
                 model_bytes: head_ref.bytes + self.head.bytes(),
-                index_bytes,
+                index_bytes: rows_bytes + items_bytes,
             },
         };
         // A manifest that no reader would take must not replace one that they do.
