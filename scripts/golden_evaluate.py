@@ -10,7 +10,8 @@ database and of its entry's exemplars are concatenated and sorted.
 
 Features are random around one direction for each entry, so that recall lies between 0 and 1. The tool
 scores in float32, so a seed is only taken if no database score is closer to an exemplar's than
-MIN_GAP. The folder `ties` is the opposite: rows whose unit vectors and scores are exact in float32, and
+MIN_GAP. The metrics under `int8` are those of the ranking that an index makes, in its exact integers,
+so that they need no such gap. The folder `ties` is the opposite: rows whose unit vectors and scores are exact in float32, and
 equal, so that only the order of ties decides.
 """
 
@@ -71,21 +72,47 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def metrics(case, folder):
+def away_from_zero(values):
+    """Rounds float32 values as Rust does: halves away from zero."""
+    values = values.astype(np.float64)
+    return np.copysign(np.floor(np.abs(values) + 0.5), values)
+
+
+def quantized(rows, peak_code):
+    """Codes and scales of rows that are normalised first: an index's rows with 127, queries with 4095."""
+    rows = unit(rows).astype(np.float32)
+    if peak_code == 4095:
+        # A query is normalised once as a feature and once as a query.
+        rows = unit(rows).astype(np.float32)
+    scales = np.abs(rows).max(1) / np.float32(peak_code)
+    return [(codes, scale) for codes, scale in zip(away_from_zero(rows / scales[:, None]), scales)]
+
+
+def int8_scores(items, query):
+    """Scores of an index: an exact sum, rounded to float32, times the product of the scales."""
+    codes, scales = (np.array(values) for values in zip(*items))
+    sums = (codes @ query[0]).astype(np.float32)
+    return sums * (scales * query[1])
+
+
+def metrics(case, folder, int8=False):
     """Metrics by synth type, and the least gap between a score of an exemplar and one of the database."""
-    database = unit(folder["database"][0])
+    prepare = (lambda rows: quantized(rows, 127)) if int8 else unit
+    prepare_query = (lambda rows: quantized(rows, 4095)) if int8 else unit
+    score = int8_scores if int8 else (lambda items, query: items @ query)
+    database = prepare(folder["database"][0])
     rows = {}
-    for name in ("exemplar", "synth"):
+    for name, prepare_of in (("exemplar", prepare), ("synth", prepare_query)):
         matrix, paths = folder[name]
-        rows[name] = dict(zip(paths, unit(matrix)))
+        rows[name] = dict(zip(paths, prepare_of(matrix)))
     gap, results = np.inf, {}
     for entry in case:
-        exemplars = np.array([rows["exemplar"][path] for path in entry["exemplar"]])
-        items = np.concatenate([database, exemplars])
+        exemplars = [rows["exemplar"][path] for path in entry["exemplar"]]
+        items = [*database, *exemplars] if int8 else np.concatenate([database, exemplars])
         is_hit = np.arange(len(items)) >= len(database)
         for synth_type, paths in entry["synth"].items():
             for path in paths:
-                scores = items @ rows["synth"][path]
+                scores = score(items, rows["synth"][path])
                 between = np.abs(scores[is_hit][:, None] - scores[~is_hit][None, :])
                 gap = min(gap, between.min())
                 hits = is_hit[np.argsort(-scores, kind="stable")]
@@ -142,7 +169,7 @@ def main():
         "test_net": cases("net", ("gpt", "media"), 5, random),
     }
     tie_case, tie_folder = ties()
-    expected = {}
+    expected = {"int8": {}}
     for label, rows, dimension, spread, dtype in (
         ("tuned", 500, 16, 0.9, np.float32),
         ("untuned", 301, 11, 1.4, np.float16),
@@ -158,10 +185,13 @@ def main():
         print(f"{label}: seed {seed}, least gap {gap:.1e}")
         write(label, folder)
         expected[label] = {name: means for name, (means, _) in found.items()}
+        by_int8 = {name: metrics(case, folder, int8=True)[0] for name, case in by_name.items()}
+        expected["int8"][label] = by_int8
     write("ties", tie_folder)
     means, gap = metrics(tie_case, tie_folder)
     assert gap == 0.0
     expected["ties"] = {"test_ties": means}
+    expected["int8"]["ties"] = {"test_ties": metrics(tie_case, tie_folder, int8=True)[0]}
     for name, case in {**by_name, "test_ties": tie_case}.items():
         (ROOT / f"{name}.json").write_text(json.dumps(case))
     (ROOT / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")

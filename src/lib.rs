@@ -3,6 +3,8 @@
 pub mod attribution;
 pub mod backbone;
 #[cfg(feature = "cli")]
+pub mod calibrate;
+#[cfg(feature = "cli")]
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -13,13 +15,24 @@ pub mod error;
 #[cfg(feature = "cli")]
 pub mod evaluate;
 #[cfg(feature = "cli")]
+pub mod extract;
+#[cfg(feature = "cli")]
+pub mod features;
+#[cfg(feature = "cli")]
 pub mod files;
 pub mod format;
+pub mod mapper;
 #[cfg(feature = "cli")]
 pub mod pack;
 pub mod preprocess;
+#[cfg(feature = "cli")]
+mod random;
 pub mod score;
 pub mod source;
+#[cfg(feature = "cli")]
+mod svg;
+#[cfg(feature = "cli")]
+pub mod tune;
 #[cfg(target_arch = "wasm32")]
 mod web;
 

@@ -292,7 +292,7 @@ fn an_index_of_another_backbone_mapper_or_version_is_refused() {
         ("/dimension", serde_json::json!(64), "format"),
         (
             "/synth_mapper",
-            serde_json::json!({"name": "tuned", "identity": "1"}),
+            serde_json::json!({"name": "tuned", "identity": "1", "kind": "mlp", "pair": "2"}),
             "identity-mismatch",
         ),
         ("/version", serde_json::json!(2), "newer-version"),
@@ -319,7 +319,7 @@ fn a_batch_gives_the_features_of_its_images_one_by_one() {
     let (memory, head) = toy_pack(Precision::Int8).unwrap();
     let load = Backbone::load(&memory, "backbone.json", head, &Compute::Cpu, &|_, _| {});
     let backbone = pollster::block_on(load).unwrap();
-    let side = backbone.head().architecture.image;
+    let side = backbone.head().architecture.image();
     let pixels = 3 * side * side;
     let images: Vec<f32> = (0..3 * pixels)
         .map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0)

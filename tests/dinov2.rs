@@ -82,7 +82,7 @@ fn load(precision: Precision) -> Option<Backbone> {
         std::process::id()
     ));
     let spec = registry::find("dinov2-s14").unwrap();
-    let imported = import(spec, &weights, precision, &out, |_, _| {}).unwrap();
+    let imported = import(spec, &weights, precision, None, &out, |_, _| {}).unwrap();
     assert!(
         imported.surplus.is_empty() || imported.surplus == ["mask_token"],
         "{:?}",

@@ -1,13 +1,12 @@
 //! The evaluation against a full sort: numpy's (`scripts/golden_evaluate.py`), and one in here.
 #![cfg(feature = "cli")]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use data_attribution::evaluate::{
-    CaseCounts, EvaluateOptions, FeatureSource, Missing, ResultRow, evaluate, parse_cases,
+    EvaluateOptions, FeatureSource, Missing, ResultRow, Rows, RowsWanted, evaluate,
 };
 use half::f16;
 use serde_json::{Value, json};
@@ -18,18 +17,15 @@ fn golden(name: &str) -> PathBuf {
 }
 
 fn source(label: &str, folder: PathBuf) -> FeatureSource {
-    FeatureSource {
-        name: label.to_owned(),
-        feature: "toy".to_owned(),
-        folder,
-    }
+    FeatureSource::new(label, "toy", folder)
 }
 
-fn results(cases: &[PathBuf], features: Vec<FeatureSource>, missing: Missing) -> Vec<ResultRow> {
+fn results(cases: &[PathBuf], features: Vec<FeatureSource>, rows: RowsWanted) -> Vec<ResultRow> {
     let options = EvaluateOptions {
         cases: cases.to_vec(),
         features,
-        missing,
+        rows,
+        missing: Missing::Stop,
     };
     evaluate(&options, &|_, _| {}).unwrap().results
 }
@@ -57,12 +53,16 @@ fn metrics_are_those_of_a_full_sort_in_numpy() {
         serde_json::from_str(&fs::read_to_string(golden("expected.json")).unwrap()).unwrap();
     let cases = ["test_art.json", "test_net.json"].map(golden);
     let sources = ["tuned", "untuned"].map(|label| source(label, golden(label)));
-    let mut rows = results(&cases, sources.into(), Missing::Stop);
+    let mut rows = results(&cases, sources.into(), RowsWanted::Both);
     let ties = vec![source("ties", golden("ties"))];
-    rows.extend(results(&[golden("test_ties.json")], ties, Missing::Stop));
-    assert_eq!(rows.len(), 2 * 4 + 1);
+    rows.extend(results(&[golden("test_ties.json")], ties, RowsWanted::Both));
+    assert_eq!(rows.len(), 2 * (2 * 4 + 1));
     for row in &rows {
-        let expected = &expected[&row.name][&row.case][&row.synth_type];
+        let of_rows = match row.rows {
+            Rows::Float32 => &expected,
+            Rows::Int8 => &expected["int8"],
+        };
+        let expected = &of_rows[&row.name][&row.case][&row.synth_type];
         assert_eq!(json!(row.queries), expected["queries"], "{row:?}");
         assert_near(row, expected);
     }
@@ -171,7 +171,7 @@ fn a_database_of_several_blocks_ranks_as_a_stable_sort_does() {
     }
     assert!(expected[0] > 0.0 && expected[2] < 0.5, "{expected:?}");
     let features = vec![source("signs", scratch.0.clone())];
-    let found = results(&[at("case.json")], features, Missing::Stop);
+    let found = results(&[at("case.json")], features, RowsWanted::Float32);
     for (found, expected) in values(&found[0]).into_iter().zip(expected) {
         assert!((found - expected).abs() < 1e-12, "{found} {expected}");
     }
@@ -207,14 +207,43 @@ fn the_tool_writes_results_tables_and_plot() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let expected = ["recall.svg", "results.json", "test_art.csv", "test_net.csv"];
+    let expected = [
+        "recall.svg",
+        "results.json",
+        "test_art-int8.csv",
+        "test_art.csv",
+        "test_net-int8.csv",
+        "test_net.csv",
+    ];
     assert_eq!(names, expected);
 
     let read = |name: &str| fs::read_to_string(scratch.0.join(name)).unwrap();
     let results: Value = serde_json::from_str(&read("results.json")).unwrap();
     let rows = results["results"].as_array().unwrap();
-    assert_eq!(rows.len(), 8);
-    let mut table = csv::Reader::from_path(scratch.0.join("test_net.csv")).unwrap();
+    assert_eq!(rows.len(), 16);
+    for kind in ["float32", "int8"] {
+        assert_table(&scratch.0, kind, rows, &printed);
+    }
+    let plot = read("recall.svg");
+    for label in [
+        "recall@5<",
+        "recall@10<",
+        "recall@100<",
+        ">tuned/toy<",
+        ">media<",
+        ", int8 rows: recall@5 ",
+    ] {
+        assert!(plot.contains(label), "{label}");
+    }
+}
+
+/// The table of `test_net` for one kind of rows: its cells are the results' values, and the plot and the
+/// terminal show them.
+fn assert_table(folder: &Path, kind_of_rows: &str, rows: &[Value], printed: &str) {
+    let ending = if kind_of_rows == "int8" { "-int8" } else { "" };
+    let plot = fs::read_to_string(folder.join("recall.svg")).unwrap();
+    let path = folder.join(format!("test_net{ending}.csv"));
+    let mut table = csv::Reader::from_path(path).unwrap();
     let header: Vec<String> = table.headers().unwrap().iter().map(str::to_owned).collect();
     let metrics = ["recall@5", "recall@10", "recall@100", "mAP"];
     let columns = ["gpt", "media"]
@@ -226,9 +255,8 @@ fn the_tool_writes_results_tables_and_plot() {
     assert_eq!(lines.len(), 2);
     assert_eq!([&lines[0][0], &lines[0][1]], ["tuned", "toy"]);
     assert_eq!([&lines[1][0], &lines[1][1]], ["plain", "plain"]);
-    let plot = read("recall.svg");
-    // The table's cells are the results' values, and the plot and the terminal show them.
-    for row in rows.iter().filter(|row| row["case"] == "test_net") {
+    let of_table = |row: &&Value| row["case"] == "test_net" && row["rows"] == kind_of_rows;
+    for row in rows.iter().filter(of_table) {
         let line = lines.iter().find(|line| line[0] == row["name"]).unwrap();
         let kind = row["synth_type"].as_str().unwrap();
         let cell = |metric: &str| -> f64 {
@@ -241,20 +269,15 @@ fn the_tool_writes_results_tables_and_plot() {
             let recall = row["recall"][at].as_f64().unwrap();
             // The JSON reader may be off by the last bit.
             assert!((cell(metric) - recall).abs() < 1e-12);
-            assert!(plot.contains(&format!(">{recall:.3}</text>")), "{recall}");
+            let shown = match kind_of_rows {
+                "int8" => format!("int8 rows: {metric} {recall:.4}<"),
+                _ => format!(">{recall:.3}</text>"),
+            };
+            assert!(plot.contains(&shown), "{shown}");
         }
         let precision = row["mean_average_precision"].as_f64().unwrap();
         assert!((cell("mAP") - precision).abs() < 1e-12);
         assert!(printed.contains(&format!("{precision:.4}")), "{printed}");
-    }
-    for label in [
-        "recall@5<",
-        "recall@10<",
-        "recall@100<",
-        ">tuned/toy<",
-        ">media<",
-    ] {
-        assert!(plot.contains(label), "{label}");
     }
 }
 
@@ -380,6 +403,7 @@ fn skipping_leaves_out_what_is_missing_and_lists_it() {
     let options = EvaluateOptions {
         cases: vec![write("with.json", &with)],
         features: vec![source("tuned", golden("tuned"))],
+        rows: RowsWanted::Float32,
         missing: Missing::Skip,
     };
     let found = evaluate(&options, &|_, _| {}).unwrap();
@@ -395,39 +419,15 @@ fn skipping_leaves_out_what_is_missing_and_lists_it() {
     ];
     assert_eq!(left, expected);
     let features = vec![source("tuned", golden("tuned"))];
-    let reduced = results(&[write("without.json", &without)], features, Missing::Stop);
+    let reduced = results(
+        &[write("without.json", &without)],
+        features,
+        RowsWanted::Float32,
+    );
     assert_eq!(found.results.len(), 2);
     for (found, reduced) in found.results.iter().zip(&reduced) {
         assert_eq!(values(found), values(reduced));
         assert_eq!(found.queries, reduced.queries);
         assert_eq!(found.exemplars, reduced.exemplars);
-    }
-}
-
-/// The published test cases, where they have been put beside the project; its tests do not need them.
-#[test]
-fn the_published_test_cases_parse() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/test_cases");
-    if !folder.is_dir() {
-        println!("SKIPPED: no published test cases at {}", folder.display());
-        return;
-    }
-    for (file, entries, exemplars, per_type, kinds) in [
-        ("test_artchive", 255, 3_081, 10_200, ["gpt", "object"]),
-        ("test_bamfg", 250, 1_692, 10_000, ["gpt", "object"]),
-        ("test_observed_imagenet", 593, 593, 23_720, ["media", "gpt"]),
-    ] {
-        let case = parse_cases(&folder.join(format!("{file}.json"))).unwrap();
-        assert_eq!(case.name, file);
-        let queries: BTreeMap<String, usize> = kinds
-            .iter()
-            .map(|kind| (kind.to_string(), per_type))
-            .collect();
-        let expected = CaseCounts {
-            entries,
-            exemplars,
-            queries,
-        };
-        assert_eq!(case.counts(), expected);
     }
 }

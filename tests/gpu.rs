@@ -3,7 +3,9 @@
 //! One test function, because a process has one GPU device. Without any adapter it says that it skips;
 //! scripts/test installs a software one.
 
-use data_attribution::backbone::quantized_linear::{quantized_linear, reference};
+use data_attribution::backbone::quantized_linear::{
+    quantized_linear, quantized_linear4, reference, reference4,
+};
 use data_attribution::backbone::{attention, parity};
 use data_attribution::device::{Compute, DeviceChoice, GpuDevice};
 use data_attribution::format::{Calibrator, shard};
@@ -29,6 +31,7 @@ fn gpu_kernels_equal_their_cpu_twins() {
     };
     println!("adapter: {}", gpu.description());
     linear_layers(&gpu);
+    linear_layers_of_4_bits(&gpu);
     attention_layers(&gpu);
     for (count, shard_rows, dimension, k) in [
         (1, 1, 4, 1),
@@ -77,7 +80,7 @@ fn linear_layers(gpu: &GpuDevice) {
                 TensorData::new(words, [outputs, inputs / 4]),
                 (device, DType::I32),
             ),
-            &vector(&scales),
+            &vector(&scales).unsqueeze(),
             &vector(&bias),
         );
         let found: Vec<f32> = y.into_data().try_to_vec().unwrap();
@@ -87,6 +90,38 @@ fn linear_layers(gpu: &GpuDevice) {
             assert!(
                 (a - b).abs() <= 1e-4 * (1.0 + b.abs()),
                 "{rows}x{inputs}x{outputs} at {i}: {a} {b}"
+            );
+        }
+    }
+}
+
+fn linear_layers_of_4_bits(gpu: &GpuDevice) {
+    let device = gpu.burn();
+    for (rows, inputs, outputs) in [(1, 32, 4), (7, 64, 20), (9, 608, 36), (65, 96, 132)] {
+        let x: Vec<f32> = (0..rows * inputs).map(|i| noise(1, i)).collect();
+        let codes: Vec<u8> = (0..inputs * outputs / 2)
+            .map(|i| (128.0 + 127.9 * noise(2, i)) as u8)
+            .collect();
+        let groups = inputs / 32;
+        let scales: Vec<f32> = (0..groups * outputs).map(|i| 0.1 * noise(3, i)).collect();
+        let bias: Vec<f32> = (0..outputs).map(|i| noise(4, i)).collect();
+        let words: Vec<i32> = bytemuck::pod_collect_to_vec(&codes);
+        let y = quantized_linear4(
+            Tensor::<2>::from_data(TensorData::new(x.clone(), [rows, inputs]), device),
+            &Tensor::<2, Int>::from_data(
+                TensorData::new(words, [outputs, inputs / 8]),
+                (device, DType::I32),
+            ),
+            &Tensor::<2>::from_data(TensorData::new(scales.clone(), [groups, outputs]), device),
+            &Tensor::<1>::from_data(TensorData::new(bias.clone(), [outputs]), device),
+        );
+        let found: Vec<f32> = y.into_data().try_to_vec().unwrap();
+        let wanted = reference4(&x, &codes, &scales, &bias, inputs);
+        assert_eq!(found.len(), wanted.len());
+        for (i, (a, b)) in found.iter().zip(&wanted).enumerate() {
+            assert!(
+                (a - b).abs() <= 1e-4 * (1.0 + b.abs()),
+                "4 bits {rows}x{inputs}x{outputs} at {i}: {a} {b}"
             );
         }
     }

@@ -3,6 +3,14 @@
 export type Device = "auto" | "cpu" | "webgpu";
 
 /**
+ * How much of a clustered index a query reads; a flat index is read whole.
+ * - `fast`: the likeliest part of it
+ * - `balanced`: short codes of all items, and the candidates in full
+ * - `exact`: all items in full, however many bytes that is
+ */
+export type Quality = "fast" | "balanced" | "exact";
+
+/**
  * - `not-an-image`, `damaged-image`, `image-too-large`: the query cannot be used
  * - `format`, `newer-version`, `integrity`, `identity-mismatch`: a file of the index or model cannot be used
  * - `not-found`, `network`: a file could not be fetched
@@ -35,6 +43,9 @@ export interface Hit {
   readonly score: number;
   /** Calibrated share of influence over all items, in [0, 1]; null while the result is provisional. */
   readonly influence: number | null;
+  /** Ends of the interval that holds the influence with a probability of 95 %; equal where it is exact. */
+  readonly influenceLow: number | null;
+  readonly influenceHigh: number | null;
   /** Absolute URL, or null where the index has no thumbnails. */
   readonly thumbnail: string | null;
   /** Size of the original, pixels. */
@@ -53,6 +64,8 @@ export interface Info {
   readonly dimension: number;
   /** Items in the index. */
   readonly count: number;
+  /** A flat index is read whole; of a clustered one, `quality` says how much. */
+  readonly structure: "flat" | "clustered";
   /** The device in use: "cpu" or "webgpu". */
   readonly device: string;
   readonly deviceReason: string;
@@ -73,6 +86,19 @@ export interface Timings {
   readonly totalMs: number;
 }
 
+/** How much of the index an answer rests on. */
+export interface Completeness {
+  /** Items scored, of `rows`. */
+  readonly rowsRead: number;
+  readonly rows: number;
+  /** Items whose score is that of their full features, not of their short codes. */
+  readonly reranked: number;
+  /** Expected share of the true top k among the hits, 0 to 1. */
+  readonly estimatedRecall: number;
+  /** Whether the influences rest on all items in full, with no estimate in them. */
+  readonly influenceExact: boolean;
+}
+
 export interface Result {
   /** By rank; at most `topK`. */
   readonly hits: readonly Hit[];
@@ -80,9 +106,11 @@ export interface Result {
   readonly remainingInfluence: number;
   /** Items ranked. */
   readonly count: number;
+  readonly completeness: Completeness;
   readonly device: string;
   readonly timings: Timings;
-  readonly bytes: { readonly fetched: number; readonly cached: number };
+  /** For this query; `requests` counts files and ranges of files, without items and thumbnails. */
+  readonly bytes: { readonly fetched: number; readonly cached: number; readonly requests: number };
 }
 
 export type ProgressEvent =
@@ -100,7 +128,11 @@ export type ProgressEvent =
       readonly rows: number; readonly totalRows: number;
     }
   /** Provisional: the best of the `rows` read so far, by similarity; influence is null. */
-  | { readonly type: "hits"; readonly hits: readonly Hit[]; readonly rows: number; readonly totalRows: number };
+  | {
+      readonly type: "hits";
+      readonly hits: readonly Hit[]; readonly rows: number; readonly totalRows: number;
+      readonly completeness: Completeness;
+    };
 
 export interface CallOptions {
   readonly onProgress?: (event: ProgressEvent) => void;
@@ -115,10 +147,15 @@ export interface OpenOptions extends CallOptions {
 export interface AttributeOptions extends CallOptions {
   /** How many hits to return, from 1; default 100. */
   readonly topK?: number;
+  /** Default "balanced". */
+  readonly quality?: Quality;
 }
 
 /** What can be attributed. Pixels of an ImageBitmap pass through a canvas: alpha is lossy there. */
 export type ImageSource = Blob | string | URL | ImageBitmap;
+
+/** A feature of the index's backbone that was computed elsewhere: one value per backbone dimension, of any length, not mapped. */
+export type FeatureSource = Float32Array;
 
 export class Attributor {
   private constructor();
@@ -129,7 +166,7 @@ export class Attributor {
   static open(manifest: string | URL, options?: OpenOptions): Promise<Attributor>;
   readonly info: Info;
   /** Calls on one Attributor run one after the other, in the order of the calls. */
-  attribute(source: ImageSource, options?: AttributeOptions): Promise<Result>;
+  attribute(source: ImageSource | FeatureSource, options?: AttributeOptions): Promise<Result>;
   /** Frees its memory; running calls reject with the code "disposed". Safe to call twice. */
   dispose(): void;
 }

@@ -12,6 +12,7 @@ import { acquireConnection } from "./worker-connection.js";
 export { AttributionError };
 
 const DEVICES = ["auto", "cpu", "webgpu"];
+const QUALITIES = ["fast", "balanced", "exact"];
 
 export class Attributor {
   #connection;
@@ -60,11 +61,14 @@ export class Attributor {
     return this.#info;
   }
 
-  /** Ranks the index by its influence on `source`: a Blob or File, a URL, or an ImageBitmap. */
-  async attribute(source, { topK = 100, onProgress, signal } = {}) {
+  /** Ranks the index by its influence on `source`: a Blob or File, a URL, an ImageBitmap, or a feature as Float32Array. */
+  async attribute(source, { topK = 100, quality = "balanced", onProgress, signal } = {}) {
     if (this.#disposed) throw disposedError();
     if (!Number.isInteger(topK) || topK < 1) {
       throw new AttributionError("invalid-argument", `topK must be a whole number from 1, not ${topK}`);
+    }
+    if (!QUALITIES.includes(quality)) {
+      throw new AttributionError("invalid-argument", `quality must be one of ${QUALITIES.join(", ")}, not "${quality}"`);
     }
     const image = describeSource(source);
     if (signal?.aborted) throw cancelledError();
@@ -73,7 +77,7 @@ export class Attributor {
     signal?.addEventListener("abort", forward, { once: true });
     this.#running.add(abort);
     try {
-      const message = { type: "attribute", session: this.#session, image, options: { topK } };
+      const message = { type: "attribute", session: this.#session, image, options: { topK, quality } };
       return await this.#inTurn(
         () => this.#connection.request(message, { onProgress, signal: abort.signal }),
         abort.signal,
@@ -123,6 +127,7 @@ function absoluteUrl(url) {
 function describeSource(source) {
   if (source instanceof Blob) return { kind: "blob", blob: source };
   if (typeof ImageBitmap !== "undefined" && source instanceof ImageBitmap) return { kind: "bitmap", bitmap: source };
+  if (source instanceof Float32Array) return { kind: "feature", feature: source };
   if (typeof source === "string" || source instanceof URL) return { kind: "url", url: absoluteUrl(source) };
-  throw new AttributionError("invalid-argument", "the image must be a Blob or File, a URL, or an ImageBitmap");
+  throw new AttributionError("invalid-argument", "the image must be a Blob or File, a URL, an ImageBitmap, or a feature as Float32Array");
 }

@@ -1,6 +1,6 @@
 /** The custom element <data-attribution>; importing this module defines it. */
 
-import type { AttributionError, Device, ImageSource, Info, ProgressEvent, Result } from "./data-attribution.js";
+import type { AttributionError, Device, ImageSource, Info, ProgressEvent, Quality, Result } from "./data-attribution.js";
 
 export type DataAttributionState = "idle" | "loading" | "streaming" | "done" | "error";
 
@@ -12,11 +12,13 @@ export interface DataAttributionEventMap {
 }
 
 /**
- * Attributes: `src` (manifest), `examples` (queries.json), `device`, `top-k`, `columns`, `resolution`, `padding`, `eager`.
+ * Children `<option value="manifest URL">label</option>` offer several indexes; without `src` the first is used.
+ *
+ * Attributes: `src` (manifest), `examples` (queries.json), `device`, `quality`, `top-k`, `columns`, `resolution`, `padding`, `eager`.
  *
  * Theming: the custom properties `--data-attribution-accent`, `-on-accent`, `-text`, `-muted`, `-surface`, `-sunken`,
  * `-border`, `-radius` and `-font`; the parts `stage`, `query-image`, `panel`, `progress`, `summary`, `strip`, `examples`,
- * `alert`, `results`, `kind`, `controls`, `gallery`, `row`, `row-heading`, `hit`, `remainder`, `card`, `dialog` and
+ * `alert`, `results`, `kind`, `index-choice`, `controls`, `gallery`, `row`, `row-heading`, `hit`, `remainder`, `card`, `dialog` and
  * `notes`; the slot `intro`.
  */
 export class DataAttributionElement extends HTMLElement {
@@ -24,6 +26,7 @@ export class DataAttributionElement extends HTMLElement {
   /** A JSON list of { file, artist, slug }; the images are in `queries/` beside it. */
   examples: string | null;
   device: Device;
+  quality: Quality;
   /** Opens the index, downloads included, without waiting for a query. */
   eager: boolean;
   /** Number of hits shown, 10 to 1000; default 100. */

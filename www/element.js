@@ -5,24 +5,21 @@
 
 import { untilAborted } from "./abort.js";
 import { AttributionError, cancelledError } from "./attribution-error.js";
+import { ElementProperties } from "./element-properties.js";
 import { STYLE } from "./element-style.js";
 import { formatCount } from "./format.js";
+import { listedChoices } from "./index-choice.js";
 import { OpenedIndex } from "./opened-index.js";
 import { listenForPaste } from "./paste.js";
 import { readPoster } from "./poster.js";
 import { describeQuery } from "./query-source.js";
-import { defaultColumns, mostRetrieved, SETTINGS, settingValue } from "./settings.js";
+import { mostRetrieved } from "./settings.js";
 import { createView } from "./view.js";
 
 /** While the index streams in, provisional hits are drawn at most this often. */
 const REDRAW_MS = 250;
 
-// Importing the module outside a browser, for example to render a page on a server, must not fail.
-const Base = globalThis.HTMLElement ?? class {};
-
-export class DataAttributionElement extends Base {
-  static observedAttributes = ["src", "examples", "device", ...Object.values(SETTINGS).map(({ attribute }) => attribute)];
-
+export class DataAttributionElement extends ElementProperties {
   #view;
   #state = "idle";
   #error = null;
@@ -34,6 +31,7 @@ export class DataAttributionElement extends Base {
   #lastDraw = 0;
   #resize = null;
   #stopPaste = null;
+  #choices = null;
 
   constructor() {
     super();
@@ -41,10 +39,15 @@ export class DataAttributionElement extends Base {
       onSource: (source, label) => this.#startQuietly(source, label),
       onRefused: (text) => this.#refuse(new AttributionError("invalid-argument", text)),
       onCancel: () => this.cancel(),
-      onSetting: (name, value) => (this[name] = value),
+      onSetting: (name, value) => {
+        this[name] = value;
+        this.#retrieveMore();
+      },
       onAction: (action) => this.#act(action),
-      linkBase: () => this.#url("src") ?? document.baseURI,
+      onIndex: (src) => this.#choose(src),
+      linkBase: () => this.resolved("src") ?? document.baseURI,
     });
+    this.#choices = new MutationObserver(() => this.#showChoices());
     const root = this.attachShadow({ mode: "open" });
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
@@ -53,24 +56,22 @@ export class DataAttributionElement extends Base {
   }
 
   connectedCallback() {
-    // Properties set before the element was defined hide the accessors until they are set again.
-    for (const name of ["src", "device", "examples", "eager", ...Object.keys(SETTINGS)]) {
-      if (!Object.hasOwn(this, name)) continue;
-      const value = this[name];
-      delete this[name];
-      this[name] = value;
-    }
+    this.adoptProperties();
     this.#stopPaste = listenForPaste(this, (clipboard) => this.#view.stage.takeTransfer(clipboard));
-    this.#resize = new ResizeObserver(() => this.#view.relayout(this.#settings()));
+    this.#resize = new ResizeObserver(() => this.#view.relayout(this.settings()));
     this.#resize.observe(this);
+    // The children are there by now, or come with the rest of the page.
+    this.#showChoices();
+    this.#choices.observe(this, { childList: true });
     this.#loadPoster();
-    this.#view.examples.load(this.#url("examples"));
+    this.#view.examples.load(this.resolved("examples"));
     if (this.eager && this.src) this.#open().catch(() => {});
   }
 
   disconnectedCallback() {
     this.#stopPaste();
     this.#resize.disconnect();
+    this.#choices.disconnect();
     // An element that is only moved is connected again at once.
     queueMicrotask(() => {
       if (!this.isConnected) this.#close();
@@ -80,13 +81,13 @@ export class DataAttributionElement extends Base {
   attributeChangedCallback(name, before, after) {
     if (before === after) return;
     if (name === "examples") {
-      if (this.isConnected) this.#view.examples.load(this.#url("examples"));
+      if (this.isConnected) this.#view.examples.load(this.resolved("examples"));
     } else if (name === "device") {
       this.#close();
     } else if (name === "src") {
       this.#reset();
     } else {
-      this.#view.relayout(this.#settings());
+      this.#view.relayout(this.settings());
     }
   }
 
@@ -105,41 +106,10 @@ export class DataAttributionElement extends Base {
   get result() { return this.#last?.result ?? null; }
   get error() { return this.#error; }
   get info() { return this.#index.attributor?.info ?? this.#last?.info ?? null; }
-  get src() { return this.getAttribute("src"); }
-  set src(value) { this.#reflect("src", value); }
-  get examples() { return this.getAttribute("examples"); }
-  set examples(value) { this.#reflect("examples", value); }
-  get device() { return this.getAttribute("device") || "auto"; }
-  set device(value) { this.#reflect("device", value); }
-  get eager() { return this.hasAttribute("eager"); }
-  set eager(value) { this.toggleAttribute("eager", Boolean(value)); }
-  get topK() { return settingValue("topK", this.getAttribute("top-k")); }
-  set topK(value) { this.#reflect("top-k", value); }
-  get columns() { return this.hasAttribute("columns") ? settingValue("columns", this.getAttribute("columns")) : defaultColumns(this.clientWidth); }
-  set columns(value) { this.#reflect("columns", value); }
-  get resolution() { return settingValue("resolution", this.getAttribute("resolution")); }
-  set resolution(value) { this.#reflect("resolution", value); }
-  get padding() { return settingValue("padding", this.getAttribute("padding")); }
-  set padding(value) { this.#reflect("padding", value); }
-
-  #reflect(attribute, value) {
-    if (value === null || value === undefined) this.removeAttribute(attribute);
-    else this.setAttribute(attribute, String(value));
-  }
-
-  #settings() {
-    return Object.fromEntries(Object.keys(SETTINGS).map((name) => [name, this[name]]));
-  }
-
-  #url(attribute) {
-    const value = this.getAttribute(attribute);
-    return value && URL.canParse(value, document.baseURI) ? new URL(value, document.baseURI).href : null;
-  }
-
   async #loadPoster() {
-    const url = this.#url("src");
+    const url = this.resolved("src");
     const poster = url ? await readPoster(url) : null;
-    if (url === this.#url("src")) this.#view.showPoster(poster);
+    if (url === this.resolved("src")) this.#view.showPoster(poster);
   }
 
   /** From the page's own controls: errors are shown, there is no caller to reject to. */
@@ -167,11 +137,11 @@ export class DataAttributionElement extends Base {
       const { info } = attributor;
       this.#view.progress.heading("Comparing");
       this.#view.announce(`Comparing your image with ${formatCount(info.count)} works.`);
-      const result = await attributor.attribute(query.source, { topK: mostRetrieved(info.count), onProgress, signal: abort.signal });
+      const result = await attributor.attribute(query.source, { topK: this.#retrieved(info), quality: this.quality, onProgress, signal: abort.signal });
       this.#last = { result, info, query };
       this.#abort = null;
       this.#setState("done");
-      this.#view.showResult(result, info, this.#settings());
+      this.#view.showResult(result, info, this.settings());
       const [first] = result.hits;
       this.#view.announce(`Done: ${formatCount(result.hits.length)} works ranked.${first ? ` Most influential: ${first.name}.` : ""}`);
       this.dispatchEvent(new CustomEvent("result", { detail: result, composed: true }));
@@ -190,7 +160,7 @@ export class DataAttributionElement extends Base {
       this.#setState("done");
       this.#view.stage.show(this.#last.query);
       this.#view.examples.mark(this.#last.query.source);
-      this.#view.showResult(this.#last.result, this.#last.info, this.#settings());
+      this.#view.showResult(this.#last.result, this.#last.info, this.settings());
     } else {
       this.#setState("idle");
       this.#view.clear();
@@ -224,7 +194,7 @@ export class DataAttributionElement extends Base {
     if (this.#abort && this.#state !== "streaming" && (event.type === "index" || event.type === "hits")) this.#setState("streaming");
     if (this.#abort && event.type === "hits" && event.hits.length > 0 && performance.now() - this.#lastDraw > REDRAW_MS) {
       this.#lastDraw = performance.now();
-      this.#view.showProvisional(event, this.info, this.#settings());
+      this.#view.showProvisional(event, this.info, this.settings());
     }
     this.dispatchEvent(new CustomEvent("progress", { detail: event, composed: true }));
   }
@@ -255,7 +225,39 @@ export class DataAttributionElement extends Base {
     this.#view.clear();
     this.#view.stage.show(null);
     this.#setState("idle");
-    if (this.isConnected) this.#loadPoster();
+    if (!this.isConnected) return;
+    this.#showChoices();
+    this.#loadPoster();
+  }
+
+  /** The indexes that the page offers; without `src` the first of them is used. */
+  #showChoices() {
+    const choices = listedChoices(this);
+    if (!this.src && choices.length > 0) this.src = choices[0].src;
+    else this.#view.choice.show(choices, this.src);
+  }
+
+  /**
+   * Hits to ask for. A flat index is read whole anyway; of a clustered one, more hits are more bytes, so it is asked for
+   * what is shown.
+   */
+  #retrieved(info) {
+    const most = mostRetrieved(info.count);
+    return info.structure === "clustered" ? Math.min(this.topK, most) : most;
+  }
+
+  /** Asks again when more is to be shown than was asked for. */
+  #retrieveMore() {
+    const last = this.#last;
+    if (!last || this.#abort || last.result.hits.length >= this.#retrieved(last.info)) return;
+    this.#run(last.query).catch(() => {});
+  }
+
+  /** Another index for the same image. */
+  #choose(src) {
+    const query = this.#query ?? this.#last?.query;
+    this.src = src;
+    if (query) this.#run(query).catch(() => {});
   }
 
   #setState(state) {

@@ -48,6 +48,20 @@ export function formatShare(share) {
   return `${percent.toFixed(1)}\u202f%`;
 }
 
+/** A hit's share, with its 95 % interval where that is wider than the digits shown: "1.87 % (1.85 to 1.90 %)". */
+export function formatInfluence({ influence, influenceLow, influenceHigh }) {
+  const [share, low, high] = [influence, influenceLow, influenceHigh].map(formatShare);
+  if (!Number.isFinite(influenceLow) || !Number.isFinite(influenceHigh) || low === high) return share;
+  return `${share} (${low.replace("\u202f%", "")}\u2013${high})`;
+}
+
+/** How much of the index a result rests on, in a line. */
+export function formatCompleteness({ rowsRead, rows, reranked, estimatedRecall }) {
+  if (reranked >= rows) return "all works, in full";
+  const read = rowsRead >= rows ? "codes of all works" : `codes of ${formatCount(rowsRead)} of ${formatCount(rows)} works`;
+  return `${read}, ${formatCount(reranked)} in full; estimated recall ${(100 * estimatedRecall).toFixed(1)}\u202f%`;
+}
+
 /** A cosine: "0.831". */
 export function formatSimilarity(score) {
   return Number.isFinite(score) ? score.toFixed(3) : "unknown";

@@ -1,7 +1,7 @@
 // The small card beside a hit that is hovered or focused. It repeats what the hit's label says, so it is not announced.
 
 import { facts, h } from "./dom.js";
-import { formatShare, formatSimilarity } from "./format.js";
+import { formatInfluence, formatSimilarity } from "./format.js";
 
 const MARGIN_PX = 10;
 
@@ -17,7 +17,7 @@ export function createHitCard() {
       ...(hit.caption ? [h("p", { class: "card-caption" }, hit.caption)] : []),
       facts([
         ["Rank", String(hit.rank)],
-        ["Influence", Number.isFinite(hit.influence) ? formatShare(hit.influence) : "not yet known"],
+        ["Influence", Number.isFinite(hit.influence) ? formatInfluence(hit) : "not yet known"],
         ["Similarity", formatSimilarity(hit.score)],
       ]),
     );

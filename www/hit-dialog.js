@@ -1,7 +1,7 @@
 // One hit large, beside the query. A native <dialog>: it traps the focus, closes on Escape, gives the focus back.
 
 import { facts, h, icon, ICONS } from "./dom.js";
-import { formatCount, formatShare, formatSimilarity, safeLink } from "./format.js";
+import { formatCount, formatInfluence, formatSimilarity, safeLink } from "./format.js";
 
 /** `linkBase()` gives the address that relative links of the index are relative to. */
 export function createHitDialog({ linkBase }) {
@@ -48,7 +48,7 @@ export function createHitDialog({ linkBase }) {
       ...(hit.caption ? [h("p", { class: "dialog-caption" }, hit.caption)] : []),
       facts([
         ["Rank", formatCount(hit.rank)],
-        ["Influence (estimated)", known ? formatShare(hit.influence) : "known when the whole index is read"],
+        ["Influence (estimated)", known ? formatInfluence(hit) : "known when the whole index is read"],
         ["Similarity (measured)", formatSimilarity(hit.score)],
         ["Size", hit.width > 0 ? `${formatCount(hit.width)} \u00d7 ${formatCount(hit.height)} px` : null],
       ]),

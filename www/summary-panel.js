@@ -2,7 +2,7 @@
 // to judge the numbers.
 
 import { facts, h } from "./dom.js";
-import { formatBytes, formatCount, formatDevice, formatDuration, formatParameter, formatShare, formatSimilarity } from "./format.js";
+import { formatBytes, formatCompleteness, formatCount, formatDevice, formatDuration, formatInfluence, formatParameter, formatShare, formatSimilarity } from "./format.js";
 import { countForShare, influenceSum, remainderBeyond } from "./layout.js";
 
 /** Works with less than this share are too thin for a segment of their own. */
@@ -26,7 +26,7 @@ export function createSummaryPanel({ onOpen }) {
     const [first] = result.hits;
     nearest.replaceChildren();
     if (first) {
-      nearest.append("Most influential: ", h("strong", {}, first.name), `, ${formatShare(first.influence)} of the influence, similarity ${formatSimilarity(first.score)}.`);
+      nearest.append("Most influential: ", h("strong", {}, first.name), `, ${formatInfluence(first)} of the influence, similarity ${formatSimilarity(first.score)}.`);
     }
     numbers.replaceChildren(runFacts(result, info));
   }
@@ -80,6 +80,7 @@ function runFacts(result, info) {
     ["Computed", `${formatDevice(result.device)} in ${formatDuration(timings.totalMs)}`],
     ["Features", `${info.backbone}, ${formatDuration(timings.embedMs)}`],
     ["Ranking", `${formatCount(result.count)} works, ${formatDuration(timings.scoreMs)}`],
+    ["Read", formatCompleteness(result.completeness)],
     ["Downloaded", bytes.fetched > 0 ? formatBytes(bytes.fetched) : "nothing, all was stored"],
     ["Calibrator inv_tau", formatParameter(info.calibrator.invTau)],
     ["Effective bias", formatParameter(info.calibrator.bias)],

@@ -7,6 +7,7 @@ import { formatBytes, formatCount, formatShare } from "./format.js";
 import { createGallery } from "./gallery.js";
 import { createHitCard } from "./hit-card.js";
 import { createHitDialog } from "./hit-dialog.js";
+import { createIndexChoice } from "./index-choice.js";
 import { remainderBeyond } from "./layout.js";
 import { messageFor } from "./messages.js";
 import { createNotes } from "./notes.js";
@@ -14,7 +15,7 @@ import { createProgressPanel } from "./progress-panel.js";
 import { createStage } from "./query-stage.js";
 import { createSummaryPanel } from "./summary-panel.js";
 
-/** `actions`: onSource, onRefused, onCancel, onSetting, onAction(name) and linkBase(). */
+/** `actions`: onSource, onRefused, onCancel, onSetting, onAction(name), onIndex(src) and linkBase(). */
 export function createView(actions) {
   const stage = createStage(actions);
   const examples = createExamples({ onPick: actions.onSource });
@@ -29,6 +30,7 @@ export function createView(actions) {
   const gallery = createGallery({ onOpen: openHit, onPoint: (hit, button) => (hit ? card.show(hit, button) : card.hide()) });
   const controls = createControls({ onChange: actions.onSetting });
   const notes = createNotes();
+  const choice = createIndexChoice(actions);
 
   const intro = h("p", { class: "download muted" });
   const privacy = h("p", { class: "privacy" }, "Your image never leaves this page.");
@@ -52,7 +54,7 @@ export function createView(actions) {
   const root = h(
     "div",
     { class: "view", "data-state": "idle" },
-    h("div", { class: "query" }, stage.root, h("div", { class: "panel", part: "panel" }, alertRegion, start, progress.root, summary.root, examples.root)),
+    h("div", { class: "query" }, stage.root, h("div", { class: "panel", part: "panel" }, alertRegion, choice.root, start, progress.root, summary.root, examples.root)),
     results,
     notes.root,
     status,
@@ -77,11 +79,11 @@ export function createView(actions) {
     results.classList.toggle("provisional", !result);
     remainder.hidden = !result;
     if (!result) {
-      kind.textContent = `Provisional: similarity only, ${formatCount(provisional.rows)} of ${formatCount(provisional.totalRows)} works read. Influence follows when all are read.`;
+      kind.textContent = `Provisional: similarity only, ${formatCount(provisional.rows)} of ${formatCount(provisional.totalRows)} works read${likely(provisional.completeness)}. Influence follows at the end.`;
       return;
     }
     const fitted = info?.calibrator.fitted ? "calibrated" : "by a default calibrator";
-    kind.textContent = `Order: measured similarity. Sizes and percentages: estimated influence, ${fitted}, over all ${formatCount(result.count)} works.`;
+    kind.textContent = `Order: measured similarity. Sizes and percentages: estimated influence, ${fitted}, over all ${formatCount(result.count)} works${result.completeness.influenceExact ? "" : "; 95\u202f% intervals with each work"}.`;
     const beyond = Math.max(result.count - list.hits.length, 0);
     const rest = formatShare(remainderBeyond(result, list.hits.length));
     remainder.textContent = beyond === 0
@@ -93,7 +95,7 @@ export function createView(actions) {
   list.all = [];
 
   return {
-    root, stage, examples, progress,
+    root, stage, examples, progress, choice,
     setState(state) {
       root.dataset.state = state;
       const focusLost = [progress.root, alertRegion].some((part) => part.contains(root.getRootNode().activeElement));
@@ -119,8 +121,8 @@ export function createView(actions) {
       notes.show(info);
       drawList(settings, true);
     },
-    showProvisional({ hits, rows, totalRows }, info, settings) {
-      list = { all: hits, hits: [], result: null, info, provisional: { rows, totalRows } };
+    showProvisional({ hits, rows, totalRows, completeness }, info, settings) {
+      list = { all: hits, hits: [], result: null, info, provisional: { rows, totalRows, completeness } };
       drawList(settings, true);
     },
     clear() {
@@ -146,6 +148,12 @@ export function createView(actions) {
       dialog.close();
     },
   };
+}
+
+/** What is estimated of a provisional list of a clustered index; of a flat one it is only the share of rows read. */
+function likely(completeness) {
+  if (!completeness || completeness.reranked === completeness.rowsRead) return "";
+  return `, holding an estimated ${Math.round(100 * completeness.estimatedRecall)}\u202f% of the final list`;
 }
 
 function posterText({ count, backbone, totalBytes, modelBytes, indexBytes }) {

@@ -32,12 +32,16 @@ async function attribute({ call, session: number, image, options }, signal) {
   try {
     return await attributeImage(entry.session, image, options, emitter(call), signal);
   } finally {
-    entry.busy -= 1;
-    if (entry.closing) close(number);
+    // Rows that the answer has fetched go to the cache behind it; the session is busy until then.
+    entry.session.save().catch((error) => isFatal(error) && die(error)).then(() => {
+      entry.busy -= 1;
+      if (entry.closing) close(number);
+    });
   }
 }
 
 async function attributeImage(session, image, options, emit, signal) {
+  if (image.kind === "feature") return session.attributeFeature(image.feature, options, emit, signal);
   if (image.kind === "bitmap") return attributeBitmap(session, image.bitmap, options, emit, signal);
   const blob = image.kind === "url" ? await fetchImage(image.url, signal) : image.blob;
   const bytes = new Uint8Array(await blob.arrayBuffer());

@@ -43,7 +43,40 @@ pub enum Event {
         hits: Vec<ResultHit>,
         rows: u64,
         total_rows: u64,
+        completeness: Completeness,
     },
+}
+
+/// How much of the index an answer rests on, and what that is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Completeness {
+    /// Rows that were scored, of [`Completeness::rows`].
+    pub rows_read: u64,
+    pub rows: u64,
+    /// Rows whose score is that of the fine rows, not of their codes.
+    pub reranked: u64,
+    /// Expected share of the true top k among the hits, 0 to 1.
+    pub estimated_recall: f64,
+    /// Whether the influences are those over all fine rows, with no estimate in them.
+    pub influence_exact: bool,
+}
+
+impl Completeness {
+    /// A ranking of `rows_read` of `rows` rows by fine rows alone.
+    pub fn of_fine_rows(rows_read: u64, rows: u64) -> Self {
+        Self {
+            rows_read,
+            rows,
+            reranked: rows_read,
+            estimated_recall: if rows == 0 {
+                1.0
+            } else {
+                rows_read as f64 / rows as f64
+            },
+            influence_exact: rows_read == rows,
+        }
+    }
 }
 
 /// A training image in the ranking.
@@ -60,6 +93,9 @@ pub struct ResultHit {
     pub score: f32,
     /// Calibrated share of all influence; `None` while provisional.
     pub influence: Option<f64>,
+    /// Ends of the interval that holds the influence with a probability of 95 %; equal where it is exact.
+    pub influence_low: Option<f64>,
+    pub influence_high: Option<f64>,
     /// URL relative to the manifest.
     pub thumbnail: Option<String>,
     pub width: Option<u32>,
@@ -89,6 +125,8 @@ pub struct Info {
     pub backbone: String,
     pub dimension: usize,
     pub count: u64,
+    /// `flat`, which is read whole, or `clustered`.
+    pub structure: &'static str,
     pub device: String,
     pub device_reason: String,
     /// Bytes of tensors on the GPU, shared by all that is open; `None` on the CPU.
@@ -117,6 +155,10 @@ impl Info {
             backbone: manifest.backbone.name.clone(),
             dimension: manifest.dimension,
             count: manifest.count,
+            structure: match manifest.clusters {
+                Some(_) => "clustered",
+                None => "flat",
+            },
             device: compute.name().into(),
             device_reason: device_reason.into(),
             device_bytes: compute.tensor_bytes(),

@@ -1,24 +1,39 @@
 //! Names, sizes and captions of the rows that are shown, fetched only for those.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::event::ResultHit;
 use crate::error::{Error, Result};
+use crate::format::clustered::Head;
 use crate::format::manifest::ItemColumns;
-use crate::format::{ItemsShard, Manifest};
+use crate::format::{FileRef, Manifest};
 use crate::score::Hit;
 use crate::source::Source;
+
+/// Items files that are fetched at the same time.
+const FILES_AT_ONCE: usize = 8;
 
 /// Items files that were read, by index.
 #[derive(Default)]
 pub struct ItemStore {
-    shards: RefCell<HashMap<usize, Rc<ItemColumns>>>,
+    files: RefCell<HashMap<usize, Rc<ItemColumns>>>,
+}
+
+/// An items file, and where an item stands in it.
+struct Place {
+    file: FileRef,
+    index: usize,
+    items: u64,
+    at: usize,
 }
 
 impl ItemStore {
-    /// `hits` with what is known of their images; influences are left open.
+    /// `hits` with what is known of their images; influences are left open. `head` is that of a clustered
+    /// index.
     ///
     /// # Errors
     /// Those of [`Source::read`]; [`Error::Format`] for an items file with columns of wrong length.
@@ -26,59 +41,99 @@ impl ItemStore {
         &self,
         source: &impl Source,
         manifest: &Manifest,
+        head: Option<&Head>,
         hits: &[Hit],
     ) -> Result<Vec<ResultHit>> {
-        let mut resolved = Vec::with_capacity(hits.len());
-        for (i, hit) in hits.iter().enumerate() {
-            let shards = &manifest.items.shards;
-            let index = shards.partition_point(|s| s.first_item + s.items <= u64::from(hit.id));
-            let shard = shards
-                .get(index)
-                .ok_or_else(|| Error::format("items", format!("no item {}", hit.id)))?;
-            let columns = self.shard(source, index, shard).await?;
-            let at = (u64::from(hit.id) - shard.first_item) as usize;
-            resolved.push(ResultHit {
-                rank: i + 1,
-                id: hit.id,
-                name: columns.names.get(at).cloned().unwrap_or_default(),
-                score: hit.score,
-                influence: None,
-                thumbnail: match (&manifest.thumbnails, columns.thumbnails.get(at)) {
-                    (Some(folder), Some(name)) if !name.is_empty() => {
-                        Some(format!("{}/{name}", folder.folder))
-                    }
-                    _ => None,
-                },
-                width: columns.widths.get(at).copied(),
-                height: columns.heights.get(at).copied(),
-                caption: columns.captions.get(at).cloned().flatten(),
-                link: columns.links.get(at).cloned().flatten(),
-            });
-        }
-        Ok(resolved)
+        let places = hits.iter().map(|hit| place(manifest, head, hit.id));
+        let places: Vec<Place> = places.collect::<Result<_>>()?;
+        let wanted: BTreeMap<usize, &Place> = places.iter().map(|p| (p.index, p)).collect();
+        let files: HashMap<usize, Rc<ItemColumns>> = stream::iter(wanted)
+            .map(async |(index, place)| Ok::<_, Error>((index, self.columns(source, place).await?)))
+            .buffer_unordered(FILES_AT_ONCE)
+            .try_collect()
+            .await?;
+        let resolved = hits.iter().zip(&places).enumerate();
+        let resolved = resolved.filter_map(|(i, (hit, place))| {
+            let columns = files.get(&place.index)?;
+            Some(described(i + 1, hit, manifest, columns, place.at))
+        });
+        Ok(resolved.collect())
     }
 
-    async fn shard(
-        &self,
-        source: &impl Source,
-        index: usize,
-        shard: &ItemsShard,
-    ) -> Result<Rc<ItemColumns>> {
-        if let Some(columns) = self.shards.borrow().get(&index) {
+    async fn columns(&self, source: &impl Source, place: &Place) -> Result<Rc<ItemColumns>> {
+        if let Some(columns) = self.files.borrow().get(&place.index) {
             return Ok(columns.clone());
         }
-        let bytes = source.read(&shard.file, &|_| {}).await?.bytes;
+        let bytes = source.read(&place.file, &|_| {}).await?.bytes;
         let columns: ItemColumns = serde_json::from_slice(&bytes)
-            .map_err(|e| Error::format(&shard.file.file, e.to_string()))?;
-        check(&columns, shard)?;
+            .map_err(|e| Error::format(&place.file.file, e.to_string()))?;
+        check(&columns, &place.file.file, place.items)?;
         let columns = Rc::new(columns);
-        self.shards.borrow_mut().insert(index, columns.clone());
+        let mut files = self.files.borrow_mut();
+        files.insert(place.index, columns.clone());
         Ok(columns)
     }
 }
 
-fn check(columns: &ItemColumns, shard: &ItemsShard) -> Result<()> {
-    let wanted = shard.items as usize;
+/// Where the item of row `id` stands.
+fn place(manifest: &Manifest, head: Option<&Head>, id: u32) -> Result<Place> {
+    let missing = || Error::format("items", format!("no item {id}"));
+    let row = u64::from(id);
+    if let Some(head) = head {
+        let index =
+            usize::try_from(row / head.plan.items_per_file as u64).map_err(|_| missing())?;
+        if row >= head.rows {
+            return Err(missing());
+        }
+        let (path, first, items, bytes, name) = head.items_file(index);
+        return Ok(Place {
+            file: FileRef::named(&path, bytes, &name),
+            index,
+            items: items as u64,
+            at: (row - first) as usize,
+        });
+    }
+    let shards = &manifest.items.shards;
+    let index = shards.partition_point(|s| s.first_item + s.items <= row);
+    let shard = shards.get(index).ok_or_else(missing)?;
+    Ok(Place {
+        file: shard.file.clone(),
+        index,
+        items: shard.items,
+        at: (row - shard.first_item) as usize,
+    })
+}
+
+fn described(
+    rank: usize,
+    hit: &Hit,
+    manifest: &Manifest,
+    columns: &ItemColumns,
+    at: usize,
+) -> ResultHit {
+    ResultHit {
+        rank,
+        id: hit.id,
+        name: columns.names.get(at).cloned().unwrap_or_default(),
+        score: hit.score,
+        influence: None,
+        influence_low: None,
+        influence_high: None,
+        thumbnail: match (&manifest.thumbnails, columns.thumbnails.get(at)) {
+            (Some(folder), Some(name)) if !name.is_empty() => {
+                Some(format!("{}/{name}", folder.folder))
+            }
+            _ => None,
+        },
+        width: columns.widths.get(at).copied(),
+        height: columns.heights.get(at).copied(),
+        caption: columns.captions.get(at).cloned().flatten(),
+        link: columns.links.get(at).cloned().flatten(),
+    }
+}
+
+fn check(columns: &ItemColumns, file: &str, items: u64) -> Result<()> {
+    let wanted = items as usize;
     let optional = [
         columns.widths.len(),
         columns.heights.len(),
@@ -94,15 +149,12 @@ fn check(columns: &ItemColumns, shard: &ItemsShard) -> Result<()> {
     };
     if columns.names.len() != wanted || optional.iter().any(|n| *n != 0 && *n != wanted) {
         return Err(Error::format(
-            &shard.file.file,
+            file,
             format!("columns do not have {wanted} entries each"),
         ));
     }
     match columns.thumbnails.iter().find(|name| !plain(name)) {
-        Some(name) => Err(Error::format(
-            &shard.file.file,
-            format!("thumbnail {name:?}"),
-        )),
+        Some(name) => Err(Error::format(file, format!("thumbnail {name:?}"))),
         None => Ok(()),
     }
 }

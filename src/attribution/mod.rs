@@ -3,37 +3,47 @@
 //! Open once (manifest, device, backbone), then attribute any number of images. Hits that are shown
 //! while shards still arrive carry no influence: it exists only once every row was scored.
 
+pub mod ask;
+mod clustered;
+pub mod estimate;
 pub mod event;
 pub mod items;
+mod memory;
 mod stream;
 
-pub use event::{Event, Host, Info, ResultHit, Silent, Timings};
+pub use ask::{Ask, Quality, TOP_K_MAX};
+pub use event::{Completeness, Event, Host, Info, ResultHit, Silent, Timings};
 
 use std::cell::Cell;
 
 use crate::backbone::{Backbone, Pace, parity};
 use crate::device::{Compute, DeviceChoice};
 use crate::error::{Error, Result};
-use crate::format::{Manifest, ModelHead};
+use crate::format::shard::FineShard;
+use crate::format::{Manifest, MapperHead, MapperRole, ModelHead};
+use crate::mapper::Mapper;
 use crate::preprocess::Pixels;
+use crate::score::query::normalised;
 use crate::score::{CpuScorer, GpuScorer, QuantizedQuery, Scorer};
 use crate::source::Source;
+use clustered::ClusteredIndex;
 use items::ItemStore;
-use stream::ShardMemory;
+use memory::Memory;
 
-/// Largest number of hits that a caller may ask for.
-pub const TOP_K_MAX: usize = 10_000;
-
-/// An opened index with its backbone on a device.
+/// An opened index with its backbone on a device, and its mapper.
 pub struct Attributor<S: Source> {
     source: S,
     manifest_name: String,
     manifest: Manifest,
     backbone: Backbone,
+    /// The synth side, for queries; `None` for an index of unmapped features.
+    mapper: Option<Mapper>,
     compute: Compute,
     device_reason: String,
     items: ItemStore,
-    memory: ShardMemory,
+    memory: Memory<FineShard>,
+    /// `None` for a flat index.
+    clustered: Option<ClusteredIndex>,
 }
 
 /// The answer to one query.
@@ -45,10 +55,13 @@ pub struct Attribution {
     pub remaining_influence: f64,
     /// Number of training images that were scored.
     pub count: u64,
+    pub completeness: Completeness,
     pub timings: Timings,
     /// Bytes downloaded for this query, and bytes taken from the cache.
     pub fetched_bytes: u64,
     pub cached_bytes: u64,
+    /// Files and ranges of files that were downloaded for this query; items are not counted.
+    pub requests: u64,
 }
 
 /// Lets a forward pass report to the host and end with it.
@@ -62,11 +75,11 @@ impl<H: Host> Pace for HostPace<'_, H> {
 }
 
 impl<S: Source> Attributor<S> {
-    /// Reads the manifest `name`, chooses the device and loads the backbone.
+    /// Reads the manifest `name`, chooses the device and loads the backbone and the queries' mapper.
     ///
     /// # Errors
     /// Those of [`Source`] and of the formats; [`Error::IdentityMismatch`] when the model head is not
-    /// the one that made the rows; [`Error::Device`] when a GPU was asked for and cannot be used.
+    /// the one that made the rows or the mapper not their mapper's pair; [`Error::Device`] when a GPU was asked for and cannot be used.
     pub async fn open(
         source: S,
         name: &str,
@@ -79,10 +92,14 @@ impl<S: Source> Attributor<S> {
         let head_file = manifest.backbone.head.clone();
         let head = source.read(&head_file, &|_| {}).await?;
         let head = ModelHead::parse(&head_file.file, &head.bytes)?;
-        check_identity(&manifest, &head)?;
-        source
-            .keep(name, &manifest_bytes, &manifest.files(&head))
-            .await;
+        let mapper = read_mapper_head(&source, &manifest).await?;
+        check_identity(&manifest, &head, mapper.as_ref())?;
+        let clustered = ClusteredIndex::open(&source, name, &manifest, host).await?;
+        let mut files = manifest.files(&head, mapper.as_ref());
+        if let Some(clustered) = &clustered {
+            files.extend(clustered.head().file_names());
+        }
+        source.keep(name, &manifest_bytes, &files).await;
         host.event(Event::Choosing);
         let (compute, device_reason) = parity::choose(choice, &|| host.now_ms()).await?;
         host.event(Event::Device {
@@ -94,8 +111,8 @@ impl<S: Source> Attributor<S> {
         });
         host.breathe().await?;
         let (loaded, cached) = (Cell::new(0), Cell::new(0));
-        let total_bytes = head.bytes();
-        let backbone = Backbone::load(&source, &head_file.file, head, &compute, &|bytes, hit| {
+        let total_bytes = head.bytes() + mapper.as_ref().map_or(0, |mapper| mapper.file.bytes);
+        let on_bytes = |bytes: u64, hit: bool| {
             let counter = if hit { &cached } else { &loaded };
             counter.set(counter.get() + bytes);
             host.event(Event::Model {
@@ -103,18 +120,26 @@ impl<S: Source> Attributor<S> {
                 total_bytes,
                 cached_bytes: cached.get(),
             });
-        })
-        .await?;
+        };
+        let backbone = Backbone::load(&source, &head_file.file, head, &compute, &on_bytes).await?;
+        let mapper = match (mapper, manifest.mapper_head()) {
+            (Some(head), Some(file)) => {
+                Some(Mapper::load(&source, &file.file, head, &on_bytes).await?)
+            }
+            _ => None,
+        };
         host.breathe().await?;
         Ok(Self {
             source,
             manifest_name: name.into(),
             manifest,
             backbone,
+            mapper,
             compute,
             device_reason,
             items: ItemStore::default(),
-            memory: ShardMemory::default(),
+            memory: Memory::default(),
+            clustered,
         })
     }
 
@@ -138,13 +163,23 @@ impl<S: Source> Attributor<S> {
         self.compute.name()
     }
 
-    /// The feature of `image`, as the query would be ranked by; unit length, [D].
+    /// The feature of `image`, as the query would be ranked by: mapped where the index is, unit length,
+    /// [D].
     ///
     /// # Errors
-    /// See [`Backbone::embed`].
+    /// See [`Backbone::embed`] and [`Mapper::apply`].
     pub async fn embed(&self, image: &Pixels, host: &impl Host) -> Result<Vec<f32>> {
         let feature = self.backbone.embed(image, &HostPace(host)).await?;
-        crate::score::query::normalised(&feature)
+        self.mapped(feature)
+    }
+
+    /// A feature as the backbone gives it, as a query is ranked by: mapped, unit length.
+    fn mapped(&self, feature: Vec<f32>) -> Result<Vec<f32>> {
+        let mapped = match &self.mapper {
+            Some(mapper) => mapper.apply(&feature)?,
+            None => feature,
+        };
+        normalised(&mapped)
     }
 
     /// Ranks the training images by their score with `image`.
@@ -155,14 +190,10 @@ impl<S: Source> Attributor<S> {
     pub async fn attribute(
         &self,
         image: &Pixels,
-        top_k: usize,
+        ask: impl Into<Ask>,
         host: &impl Host,
     ) -> Result<Attribution> {
-        if top_k == 0 || top_k > TOP_K_MAX {
-            return Err(Error::invalid(format!(
-                "topK {top_k} is not in 1..={TOP_K_MAX}"
-            )));
-        }
+        let ask = ask.into().check()?;
         let start = host.now_ms();
         host.event(Event::Preprocess {
             width: image.width,
@@ -170,7 +201,7 @@ impl<S: Source> Attributor<S> {
         });
         let feature = self.embed(image, host).await?;
         let embedded = host.now_ms();
-        let mut result = self.rank(&feature, top_k, host).await?;
+        let mut result = self.rank(&feature, ask, host).await?;
         let end = host.now_ms();
         result.timings = Timings {
             embed_ms: embedded - start,
@@ -181,16 +212,46 @@ impl<S: Source> Attributor<S> {
         Ok(result)
     }
 
-    /// Ranks the training images by their score with `feature` [D], of any length.
+    /// Ranks the training images by a feature that was computed elsewhere: of the index's backbone, not
+    /// mapped, of any length.
+    ///
+    /// # Errors
+    /// As [`Attributor::attribute`]; [`Error::InvalidArgument`] for a feature of another dimension than the
+    /// backbone's.
+    pub async fn attribute_feature(
+        &self,
+        feature: &[f32],
+        ask: impl Into<Ask>,
+        host: &impl Host,
+    ) -> Result<Attribution> {
+        let wanted = self.backbone.head().dimension;
+        if feature.len() != wanted {
+            let found = feature.len();
+            let what = format!("a feature of {found} values for a backbone of dimension {wanted}");
+            return Err(Error::invalid(what));
+        }
+        let ask = ask.into().check()?;
+        let start = host.now_ms();
+        let mut result = self
+            .rank(&self.mapped(feature.to_vec())?, ask, host)
+            .await?;
+        result.timings.score_ms = host.now_ms() - start;
+        result.timings.total_ms = result.timings.score_ms;
+        Ok(result)
+    }
+
+    /// Ranks the training images by their score with `feature` [D], of any length; it is as
+    /// [`Attributor::embed`] gives it, so mapped already where the index is.
     ///
     /// # Errors
     /// As [`Attributor::attribute`].
     pub async fn rank(
         &self,
         feature: &[f32],
-        top_k: usize,
+        ask: impl Into<Ask>,
         host: &impl Host,
     ) -> Result<Attribution> {
+        let ask = ask.into().check()?;
         if feature.len() != self.manifest.dimension {
             return Err(Error::invalid(format!(
                 "a feature of {} values for an index of dimension {}",
@@ -198,9 +259,16 @@ impl<S: Source> Attributor<S> {
                 self.manifest.dimension
             )));
         }
+        if let Some(index) = &self.clustered {
+            let unit = normalised(feature)?;
+            return match ask.quality {
+                Quality::Exact => self.search_all(index, &unit, ask, host).await,
+                _ => self.search(index, &unit, ask, host).await,
+            };
+        }
         let query = QuantizedQuery::new(feature)?;
         let count = self.manifest.count;
-        let k = top_k.min(count as usize);
+        let k = ask.top_k.min(count as usize);
         let scorer = match &self.compute {
             Compute::Cpu => Scorer::Cpu(CpuScorer::new(query, count, k)?),
             Compute::Gpu(gpu) => {
@@ -210,15 +278,47 @@ impl<S: Source> Attributor<S> {
         self.stream(scorer, host).await
     }
 
+    /// Hands what queries have read in parts to the source's cache; for the time between queries.
+    pub async fn save(&self) {
+        if let Some(index) = &self.clustered {
+            index.save(&self.source).await;
+        }
+    }
+
     fn shard_list(&self) -> Result<&[crate::format::Shard]> {
         Ok(&self.manifest.fine(&self.manifest_name)?.shards)
     }
 }
 
+/// The head of the mapper that queries of `manifest` go through.
+async fn read_mapper_head(source: &impl Source, manifest: &Manifest) -> Result<Option<MapperHead>> {
+    let (Some(wanted), Some(file)) = (&manifest.synth_mapper, manifest.mapper_head()) else {
+        return Ok(None);
+    };
+    let bytes = source.read(file, &|_| {}).await?.bytes;
+    let mapper = MapperHead::parse(&file.file, &bytes)?;
+    if mapper.role != MapperRole::Synth {
+        return Err(Error::format(
+            &file.file,
+            "is not the synth side of a mapper",
+        ));
+    }
+    wanted.check(&mapper)?;
+    Ok(Some(mapper))
+}
+
 /// Refuses to compare features of two backbones, or mapped with unmapped ones.
-fn check_identity(manifest: &Manifest, head: &ModelHead) -> Result<()> {
+fn check_identity(
+    manifest: &Manifest,
+    head: &ModelHead,
+    mapper: Option<&MapperHead>,
+) -> Result<()> {
     let wanted = &manifest.backbone;
-    if wanted.identity != head.identity || manifest.dimension != head.dimension {
+    if let Some(mapper) = mapper {
+        mapper.check_backbone(&head.name, head.dimension)?;
+    }
+    let dimension = mapper.map_or(head.dimension, |mapper| mapper.output);
+    if wanted.identity != head.identity || manifest.dimension != dimension {
         return Err(Error::IdentityMismatch {
             index: format!(
                 "{} {} (D {})",
@@ -226,22 +326,7 @@ fn check_identity(manifest: &Manifest, head: &ModelHead) -> Result<()> {
                 short(&wanted.identity),
                 manifest.dimension
             ),
-            model: format!(
-                "{} {} (D {})",
-                head.name,
-                short(&head.identity),
-                head.dimension
-            ),
-        });
-    }
-    if let Some(mapper) = manifest
-        .synth_mapper
-        .as_ref()
-        .or(manifest.real_mapper.as_ref())
-    {
-        return Err(Error::IdentityMismatch {
-            index: format!("mapper {} {}", mapper.name, short(&mapper.identity)),
-            model: format!("{} without a mapper", head.name),
+            model: format!("{} {} (D {dimension})", head.name, short(&head.identity)),
         });
     }
     Ok(())

@@ -1,54 +1,30 @@
 //! The streaming part of a query: shards arrive in any order, each is verified, scored and merged.
 //!
-//! A few fetches run at once; what was read stays in memory up to a bound, so that a second query
-//! touches neither network nor cache.
+//! A few fetches run at once.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use futures_util::{StreamExt, stream};
 
-use super::event::{Event, Host};
+use super::event::{Completeness, Event, Host};
 use super::{Attribution, Attributor, Timings};
 use crate::error::Result;
-use crate::format::shard::{self, FineShard};
+use crate::format::shard;
 use crate::score::{Scorer, influence};
 use crate::source::Source;
 
 /// Fetches that run at the same time.
 const CONCURRENT_FETCHES: usize = 6;
-/// Bound of decoded shards kept in memory.
-const MEMORY_BYTES: usize = 64 << 20;
 /// Least time between two provisional rankings.
-const PROVISIONAL_MS: f64 = 150.0;
-
-/// Decoded shards by file name, up to [`MEMORY_BYTES`].
-#[derive(Default)]
-pub(super) struct ShardMemory {
-    shards: RefCell<HashMap<String, Rc<FineShard>>>,
-    bytes: Cell<usize>,
-}
-
-impl ShardMemory {
-    fn get(&self, file: &str) -> Option<Rc<FineShard>> {
-        self.shards.borrow().get(file).cloned()
-    }
-
-    fn keep(&self, file: &str, shard: &Rc<FineShard>) {
-        let bytes = self.bytes.get() + shard.codes.len() + 4 * shard.rows();
-        if bytes <= MEMORY_BYTES {
-            self.bytes.set(bytes);
-            self.shards.borrow_mut().insert(file.into(), shard.clone());
-        }
-    }
-}
+pub(super) const PROVISIONAL_MS: f64 = 150.0;
 
 impl<S: Source> Attributor<S> {
     pub(super) async fn stream(&self, mut scorer: Scorer, host: &impl Host) -> Result<Attribution> {
         let shards = self.shard_list()?;
         let total_bytes = shards.iter().map(|s| s.file.bytes).sum();
         let (fetched, cached) = (Cell::new(0u64), Cell::new(0u64));
+        let requests = Cell::new(0u64);
         let (mut rows, total_rows) = (0, self.manifest.count);
         let mut last_shown = f64::NEG_INFINITY;
         let report = |rows| {
@@ -62,7 +38,7 @@ impl<S: Source> Attributor<S> {
         };
         let mut arriving = stream::iter(shards)
             .map(|entry| {
-                let (fetched, cached) = (&fetched, &cached);
+                let (fetched, cached, requests) = (&fetched, &cached, &requests);
                 async move {
                     let name = &entry.file.file;
                     let known = self.memory.get(name);
@@ -74,11 +50,13 @@ impl<S: Source> Attributor<S> {
                         None => {
                             let count = |bytes| fetched.set(fetched.get() + bytes);
                             let file = self.source.read(&entry.file, &count).await?;
+                            requests.set(requests.get() + u64::from(!file.cached));
                             if file.cached {
                                 cached.set(cached.get() + entry.file.bytes);
                             }
                             let shard = Rc::new(shard::decode(name, &file.bytes)?);
-                            self.memory.keep(name, &shard);
+                            let bytes = shard.codes.len() + 4 * shard.rows();
+                            self.memory.keep(name, &shard, bytes);
                             shard
                         }
                     };
@@ -102,12 +80,13 @@ impl<S: Source> Attributor<S> {
                 let hits = scorer.hits().await?;
                 let hits = self
                     .items
-                    .resolve(&self.source, &self.manifest, &hits)
+                    .resolve(&self.source, &self.manifest, None, &hits)
                     .await?;
                 host.event(Event::Hits {
                     hits,
                     rows,
                     total_rows,
+                    completeness: Completeness::of_fine_rows(rows, total_rows),
                 });
                 last_shown = host.now_ms();
             }
@@ -118,7 +97,7 @@ impl<S: Source> Attributor<S> {
         let best = scorer.hits().await?;
         let mut hits = self
             .items
-            .resolve(&self.source, &self.manifest, &best)
+            .resolve(&self.source, &self.manifest, None, &best)
             .await?;
         let calibrator = &self.manifest.calibrator;
         let mut remaining = 0.0;
@@ -128,6 +107,8 @@ impl<S: Source> Attributor<S> {
             for hit in &mut hits {
                 let share = influence(calibrator, hit.score, first.score, sum);
                 hit.influence = Some(share);
+                hit.influence_low = Some(share);
+                hit.influence_high = Some(share);
                 remaining -= share;
             }
         }
@@ -135,9 +116,11 @@ impl<S: Source> Attributor<S> {
             hits,
             remaining_influence: remaining.clamp(0.0, 1.0),
             count: total_rows,
+            completeness: Completeness::of_fine_rows(total_rows, total_rows),
             timings: Timings::default(),
             fetched_bytes: fetched.get(),
             cached_bytes: cached.get(),
+            requests: requests.get(),
         })
     }
 }

@@ -1,28 +1,32 @@
 //! A linear layer in the form that suits its device, and the other parts of a transformer block.
 //!
-//! On the GPU an int8 matrix stays int8 ([`Weight::Int8`]); the CPU backend has no int8 product, so
-//! there it is expanded once, when loaded. Both compute `x W^T + b`.
+//! On the GPU a quantized matrix stays quantized ([`Weight::Quantized`]); the CPU backend has no such
+//! product, so there it is expanded once, when loaded. Both compute `x W^T + b`.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
 
-use super::quantized_linear::quantized_linear;
+use super::matrix::QuantizedMatrix;
+use super::quantized_linear::{quantized_linear, quantized_linear4};
 use crate::error::{Error, Result};
+use crate::format::TensorEncoding;
+use crate::format::model::INT4_GROUP;
 
 /// A matrix on the device.
 #[derive(Clone, Debug)]
 pub enum Weight {
     /// [in, out], transposed for a plain product.
     Dense(Box<Tensor<2>>),
-    Int8(Box<Int8Matrix>),
+    Quantized(Box<DeviceMatrix>),
 }
 
-/// A matrix as int8 with a scale for each output.
+/// A quantized matrix as the kernels read it.
 #[derive(Clone, Debug)]
-pub struct Int8Matrix {
-    /// [out, in/4], four int8 to a word.
+pub struct DeviceMatrix {
+    encoding: TensorEncoding,
+    /// [out, in/4] or [out, in/8]: four int8 or eight 4-bit codes to a word, the first in the lowest bits.
     codes: Tensor<2, Int>,
-    /// [out]
-    scales: Tensor<1>,
+    /// [1, out], or [in/32, out] for 4 bits: transposed, so that neighbouring outputs lie side by side.
+    scales: Tensor<2>,
 }
 
 impl Weight {
@@ -34,35 +38,37 @@ impl Weight {
         Self::Dense(Box::new(transposed))
     }
 
-    /// Uploads an int8 matrix as `scales` [out] and `codes` [out, in], row-major; `keep` leaves it
-    /// int8 on the device.
-    pub fn int8(
-        scales: Vec<f32>,
-        codes: &[u8],
-        inputs: usize,
-        keep: bool,
-        device: &Device,
-    ) -> Result<Self> {
-        let out = scales.len();
-        if out * inputs != codes.len() || !inputs.is_multiple_of(4) || !out.is_multiple_of(4) {
-            return Err(Error::invalid(format!("int8 matrix {out} x {inputs}")));
-        }
+    /// Uploads a quantized matrix; `keep` leaves it quantized on the device.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a matrix to keep whose sides are no multiples of 4.
+    pub fn quantized(matrix: &QuantizedMatrix, keep: bool, device: &Device) -> Result<Self> {
+        let (out, inputs) = (matrix.outputs, matrix.inputs);
         if !keep {
-            let codes: &[i8] = bytemuck::cast_slice(codes);
-            let values = codes
-                .chunks_exact(inputs)
-                .zip(&scales)
-                .flat_map(|(row, scale)| row.iter().map(move |c| f32::from(*c) * scale))
-                .collect();
-            return Ok(Self::dense(values, out, inputs, device));
+            return Ok(Self::dense(matrix.dequantized(), out, inputs, device));
         }
-        let words: Vec<i32> = bytemuck::pod_collect_to_vec(codes);
+        if !inputs.is_multiple_of(4) || !out.is_multiple_of(4) {
+            return Err(Error::invalid(format!("quantized matrix {out} x {inputs}")));
+        }
+        let words: Vec<i32> = bytemuck::pod_collect_to_vec(&matrix.codes);
+        let columns = words.len() / out;
         let codes = Tensor::<2, Int>::from_data(
-            TensorData::new(words, [out, inputs / 4]),
+            TensorData::new(words, [out, columns]),
             (device, DType::I32),
         );
-        let scales = Tensor::<1>::from_data(TensorData::new(scales, [out]), device);
-        Ok(Self::Int8(Box::new(Int8Matrix { codes, scales })))
+        let groups = match matrix.encoding {
+            TensorEncoding::Int4 => inputs / INT4_GROUP,
+            _ => 1,
+        };
+        let scales: Vec<f32> = (0..groups)
+            .flat_map(|group| matrix.scales.iter().skip(group).step_by(groups).copied())
+            .collect();
+        let scales = Tensor::<2>::from_data(TensorData::new(scales, [groups, out]), device);
+        Ok(Self::Quantized(Box::new(DeviceMatrix {
+            encoding: matrix.encoding,
+            codes,
+            scales,
+        })))
     }
 }
 
@@ -81,7 +87,17 @@ impl Linear {
         let x = x.reshape([batch * tokens, inputs]);
         let y = match &self.weight {
             Weight::Dense(weight) => x.matmul((**weight).clone()) + self.bias.clone().unsqueeze(),
-            Weight::Int8(matrix) => quantized_linear(x, &matrix.codes, &matrix.scales, &self.bias),
+            Weight::Quantized(matrix) => {
+                let DeviceMatrix {
+                    encoding,
+                    codes,
+                    scales,
+                } = &**matrix;
+                match encoding {
+                    TensorEncoding::Int4 => quantized_linear4(x, codes, scales, &self.bias),
+                    _ => quantized_linear(x, codes, scales, &self.bias),
+                }
+            }
         };
         let out = y.dims()[1];
         y.reshape([batch, tokens, out])

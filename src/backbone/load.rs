@@ -9,15 +9,22 @@ use burn::tensor::{Device, Tensor, TensorData};
 use futures_util::{StreamExt, stream};
 use half::f16;
 
+use super::Network;
 use super::linear::{LayerNorm, Linear, Weight};
-use super::vit::{Block, Vit};
+use super::matrix::QuantizedMatrix;
+use super::resnet::{self, Conv, Resnet};
+use super::vit::{self, Vit};
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::format::{ModelHead, TensorEncoding, TensorEntry, model::is_matrix};
+use crate::format::architecture::{Bottleneck, Convolution};
+use crate::format::model::is_matrix;
+use crate::format::{
+    Architecture, ModelHead, ResnetConfig, TensorEncoding, TensorEntry, VitConfig,
+};
 use crate::source::Source;
 
 /// A tensor on its way: matrices are on the device already.
-enum Loaded {
+pub enum Loaded {
     Matrix(Box<Weight>),
     Values(Vec<f32>),
 }
@@ -29,7 +36,7 @@ pub async fn load(
     head: &ModelHead,
     compute: &Compute,
     on_bytes: &dyn Fn(u64, bool),
-) -> Result<Vit> {
+) -> Result<Network> {
     let device = compute.burn();
     let mut loaded = HashMap::new();
     let mut files = stream::iter(head.files.iter().enumerate())
@@ -55,14 +62,16 @@ pub async fn load(
             loaded.insert(entry.name.clone(), tensor);
         }
     }
-    Assembly {
+    let assembly = Assembly {
         file: head_file,
-        head,
         device,
         own_kernels: compute.own_kernels(),
         loaded,
+    };
+    match &head.architecture {
+        Architecture::Vit(config) => Ok(Network::Vit(Box::new(assembly.vit(config)?))),
+        Architecture::Resnet(config) => Ok(Network::Resnet(Box::new(assembly.resnet(config)?))),
     }
-    .vit()
 }
 
 fn bad(file: &str, name: &str, reason: &str) -> Error {
@@ -76,13 +85,13 @@ fn decode(
     compute: &Compute,
     device: &Device,
 ) -> Result<Loaded> {
-    let floats = |bytes: &[u8]| -> Result<Vec<f32>> {
+    let floats = || -> Result<Vec<f32>> {
         let values: Vec<f32> = match entry.encoding {
             TensorEncoding::F16 => bytes
                 .chunks_exact(2)
                 .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
                 .collect(),
-            TensorEncoding::F32 | TensorEncoding::Int8 => bytes
+            _ => bytes
                 .chunks_exact(4)
                 .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                 .collect(),
@@ -92,34 +101,29 @@ fn decode(
             false => Err(bad(file, &entry.name, "has values that are not finite")),
         }
     };
-    if !is_matrix(&entry.shape) || !entry.name.ends_with(".weight") {
-        return Ok(Loaded::Values(floats(bytes)?));
+    if !is_matrix(&entry.shape) {
+        return Ok(Loaded::Values(floats()?));
     }
     let out = entry.shape[0];
     let inputs = entry.shape[1..].iter().product();
     let weight = match entry.encoding {
-        TensorEncoding::Int8 => {
-            let (scales, codes) = bytes.split_at(4 * out);
-            Weight::int8(
-                floats(scales)?,
-                codes,
-                inputs,
-                compute.own_kernels(),
-                device,
-            )?
+        TensorEncoding::F32 | TensorEncoding::F16 => Weight::dense(floats()?, out, inputs, device),
+        encoding => {
+            let matrix = QuantizedMatrix::from_bytes(encoding, out, inputs, bytes)
+                .map_err(|e| bad(file, &entry.name, &e.to_string()))?;
+            Weight::quantized(&matrix, compute.own_kernels(), device)?
         }
-        _ => Weight::dense(floats(bytes)?, out, inputs, device),
     };
     Ok(Loaded::Matrix(Box::new(weight)))
 }
 
-/// Puts the loaded tensors in their places.
-pub(super) struct Assembly<'a> {
-    file: &'a str,
-    head: &'a ModelHead,
-    device: Device,
-    own_kernels: bool,
-    loaded: HashMap<String, Loaded>,
+/// Puts tensors by their names in their places.
+pub struct Assembly<'a> {
+    /// Names the tensors' origin in errors.
+    pub file: &'a str,
+    pub device: Device,
+    pub own_kernels: bool,
+    pub loaded: HashMap<String, Loaded>,
 }
 
 impl Assembly<'_> {
@@ -139,65 +143,115 @@ impl Assembly<'_> {
         ))
     }
 
-    fn linear(&mut self, name: &str) -> Result<Linear> {
-        let weight = match self.loaded.remove(&format!("{name}.weight")) {
-            Some(Loaded::Matrix(weight)) => *weight,
-            _ => return Err(bad(self.file, name, "is missing")),
-        };
-        let bias = self.vector(&format!("{name}.bias"))?;
-        Ok(Linear { weight, bias })
-    }
-
-    fn norm(&mut self, name: &str) -> Result<LayerNorm> {
-        Ok(LayerNorm {
-            weight: self.vector(&format!("{name}.weight"))?,
-            bias: self.vector(&format!("{name}.bias"))?,
-            epsilon: self.head.architecture.epsilon,
-        })
-    }
-
-    fn scale(&mut self, name: &str) -> Result<Option<Tensor<1>>> {
-        match self.head.architecture.layer_scale {
-            true => Ok(Some(self.vector(&format!("{name}.gamma"))?)),
-            false => Ok(None),
+    fn weight(&mut self, name: &str) -> Result<Weight> {
+        match self.loaded.remove(&format!("{name}.weight")) {
+            Some(Loaded::Matrix(weight)) => Ok(*weight),
+            _ => Err(bad(self.file, name, "is missing")),
         }
     }
 
-    fn vit(mut self) -> Result<Vit> {
-        let config = self.head.architecture.clone();
+    /// The linear layer `name`.
+    pub fn linear(&mut self, name: &str) -> Result<Linear> {
+        Ok(Linear {
+            weight: self.weight(name)?,
+            bias: self.vector(&format!("{name}.bias"))?,
+        })
+    }
+
+    fn norm(&mut self, name: &str, epsilon: f32) -> Result<LayerNorm> {
+        Ok(LayerNorm {
+            weight: self.vector(&format!("{name}.weight"))?,
+            bias: self.vector(&format!("{name}.bias"))?,
+            epsilon,
+        })
+    }
+
+    /// Block `i` of a transformer.
+    pub fn vit_block(&mut self, config: &VitConfig, i: usize) -> Result<vit::Block> {
+        let name = |part: &str| format!("blocks.{i}.{part}");
+        let mut scale = |part: &str| match config.layer_scale {
+            true => Ok(Some(self.vector(&name(part))?)),
+            false => Ok(None),
+        };
+        Ok(vit::Block {
+            scale1: scale("ls1.gamma")?,
+            scale2: scale("ls2.gamma")?,
+            norm1: self.norm(&name("norm1"), config.epsilon)?,
+            qkv: self.linear(&name("attn.qkv"))?,
+            proj: self.linear(&name("attn.proj"))?,
+            norm2: self.norm(&name("norm2"), config.epsilon)?,
+            fc1: self.linear(&name("mlp.fc1"))?,
+            fc2: self.linear(&name("mlp.fc2"))?,
+        })
+    }
+
+    /// A transformer but for its blocks.
+    pub fn vit_frame(&mut self, config: &VitConfig) -> Result<Vit> {
         let width = config.width;
         let class = self.values("cls_token")?;
         let positions = self.values("pos_embed")?;
         let (first, rest) = positions.split_at(width);
         let class: Vec<f32> = class.iter().zip(first).map(|(c, p)| c + p).collect();
-        let tokens = config.tokens();
-        let blocks = (0..config.depth)
-            .map(|i| {
-                let name = |part: &str| format!("blocks.{i}.{part}");
-                Ok(Block {
-                    norm1: self.norm(&name("norm1"))?,
-                    qkv: self.linear(&name("attn.qkv"))?,
-                    proj: self.linear(&name("attn.proj"))?,
-                    scale1: self.scale(&name("ls1"))?,
-                    norm2: self.norm(&name("norm2"))?,
-                    fc1: self.linear(&name("mlp.fc1"))?,
-                    fc2: self.linear(&name("mlp.fc2"))?,
-                    scale2: self.scale(&name("ls2"))?,
-                })
-            })
-            .collect::<Result<_>>()?;
+        let patches = [1, config.tokens() - 1, width];
         Ok(Vit {
             class_token: Tensor::from_data(TensorData::new(class, [1, 1, width]), &self.device),
-            positions: Tensor::from_data(
-                TensorData::new(rest.to_vec(), [1, tokens - 1, width]),
-                &self.device,
-            ),
+            positions: Tensor::from_data(TensorData::new(rest.to_vec(), patches), &self.device),
             patch_embed: self.linear("patch_embed.proj")?,
-            norm: self.norm("norm")?,
+            norm_pre: match config.pre_norm {
+                true => Some(self.norm("norm_pre", config.epsilon)?),
+                false => None,
+            },
+            norm: self.norm("norm", config.epsilon)?,
+            head: match config.projection {
+                Some(dimension) => Some(Linear {
+                    weight: self.weight("head")?,
+                    bias: Tensor::zeros([dimension], &self.device),
+                }),
+                None => None,
+            },
             own_attention: self.own_kernels,
-            blocks,
+            blocks: Vec::new(),
+            device: self.device.clone(),
+            config: config.clone(),
+        })
+    }
+
+    fn vit(mut self, config: &VitConfig) -> Result<Vit> {
+        let mut vit = self.vit_frame(config)?;
+        let blocks = (0..config.depth).map(|i| self.vit_block(config, i));
+        vit.blocks = blocks.collect::<Result<_>>()?;
+        Ok(vit)
+    }
+
+    /// The convolution of `shape`.
+    pub fn conv(&mut self, shape: &Convolution) -> Result<Conv> {
+        Ok(Conv {
+            linear: self.linear(&shape.name)?,
+            shape: shape.clone(),
+        })
+    }
+
+    /// A bottleneck block.
+    pub fn resnet_block(&mut self, shape: &Bottleneck) -> Result<resnet::Block> {
+        let [first, second, third] = &shape.convolutions;
+        Ok(resnet::Block {
+            convolutions: [self.conv(first)?, self.conv(second)?, self.conv(third)?],
+            downsample: match &shape.downsample {
+                Some(shape) => Some(self.conv(shape)?),
+                None => None,
+            },
+        })
+    }
+
+    fn resnet(mut self, config: &ResnetConfig) -> Result<Resnet> {
+        let blocks = config.blocks();
+        let blocks = blocks.iter().map(|shape| self.resnet_block(shape));
+        Ok(Resnet {
+            blocks: blocks.collect::<Result<_>>()?,
+            stem: self.conv(&config.stem())?,
+            head: self.linear("fc")?,
             device: self.device,
-            config,
+            config: config.clone(),
         })
     }
 }

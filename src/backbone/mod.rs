@@ -1,29 +1,67 @@
 //! Backbones: from a decoded image to a feature, on either device.
 
 pub mod attention;
-#[cfg(feature = "cli")]
+#[cfg(not(target_arch = "wasm32"))]
+pub mod feedback;
+pub mod generated;
 pub mod import;
 pub mod linear;
 pub mod load;
+pub mod matrix;
 pub mod pack;
 pub mod parity;
 pub mod quantized_linear;
 pub mod registry;
+pub mod resnet;
+#[cfg(feature = "cli")]
+pub mod sampled;
 pub mod vit;
 
-pub use vit::{Pace, Unpaced};
+use burn::tensor::Tensor;
 
 use crate::device::Compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::ModelHead;
 use crate::preprocess::Pixels;
 use crate::source::Source;
+use resnet::Resnet;
 use vit::Vit;
+
+/// Called before each of the `steps` parts of a forward pass: shows progress, lets the page breathe,
+/// and ends the pass by an error when the caller gave up.
+#[allow(
+    async_fn_in_trait,
+    reason = "browser futures are not Send and need not be"
+)]
+pub trait Pace {
+    /// About to start part `step` of `steps`.
+    async fn step(&self, step: usize, steps: usize) -> Result<()>;
+}
+
+/// No progress, no interruption.
+pub struct Unpaced;
+
+impl Pace for Unpaced {
+    async fn step(&self, _step: usize, _steps: usize) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Sees what enters each matrix of a block: the matrix's name within the block, and the values
+/// [batch, positions, in].
+pub type Tap<'a> = dyn FnMut(&str, &Tensor<3>) + 'a;
 
 /// A backbone with its weights on a device.
 pub struct Backbone {
     head: ModelHead,
-    vit: Vit,
+    network: Network,
+}
+
+/// The architectures in Burn.
+#[derive(Clone, Debug)]
+pub enum Network {
+    Vit(Box<Vit>),
+    Resnet(Box<Resnet>),
 }
 
 impl Backbone {
@@ -32,7 +70,7 @@ impl Backbone {
     /// `on_bytes(bytes, cached)` hears of each arriving piece.
     ///
     /// # Errors
-    /// Those of [`Source::read`]; [`crate::Error::Format`] for weights that are not finite.
+    /// Those of [`Source::read`]; [`Error::Format`] for weights that are not finite.
     pub async fn load(
         source: &impl Source,
         head_file: &str,
@@ -40,8 +78,8 @@ impl Backbone {
         compute: &Compute,
         on_bytes: &dyn Fn(u64, bool),
     ) -> Result<Self> {
-        let vit = load::load(source, head_file, &head, compute, on_bytes).await?;
-        Ok(Self { head, vit })
+        let network = load::load(source, head_file, &head, compute, on_bytes).await?;
+        Ok(Self { head, network })
     }
 
     /// The head that describes this backbone.
@@ -52,17 +90,42 @@ impl Backbone {
     /// The feature [D] of one image, unmapped and not normalised.
     ///
     /// # Errors
-    /// See [`Vit::forward`].
+    /// See [`Self::embed_preprocessed`].
     pub async fn embed(&self, image: &Pixels, pace: &impl Pace) -> Result<Vec<f32>> {
         let input = self.head.preprocess.apply(image)?;
         self.embed_preprocessed(&input, pace).await
     }
 
-    /// Features [batch, D] of preprocessed images [batch, 3, H, W].
+    /// Features [batch, D] of preprocessed images, row-major [batch, 3, H, W].
     ///
     /// # Errors
-    /// See [`Vit::forward`].
+    /// [`Error::InvalidArgument`] for a length that is no whole batch, [`Error::Device`] when the
+    /// device fails, [`Error::NotFinite`] when a feature is NaN or infinite, and those of `pace`.
     pub async fn embed_preprocessed(&self, images: &[f32], pace: &impl Pace) -> Result<Vec<f32>> {
-        self.vit.forward(images, pace).await
+        let side = self.head.architecture.image();
+        let pixels = 3 * side * side;
+        if images.is_empty() || !images.len().is_multiple_of(pixels) {
+            return Err(Error::invalid(format!(
+                "{} values are no batch of 3x{side}x{side} images",
+                images.len()
+            )));
+        }
+        let features = match &self.network {
+            Network::Vit(vit) => vit.forward(images, pace).await?,
+            Network::Resnet(resnet) => resnet.forward(images, pace).await?,
+        };
+        let features: Vec<f32> = features
+            .into_data_async()
+            .await
+            .map_err(|e| Error::device(format!("reading the feature back: {e:?}")))?
+            .try_to_vec()
+            .map_err(|e| Error::device(format!("the feature has another type: {e:?}")))?;
+        let expected = images.len() / pixels * self.head.dimension;
+        if features.len() != expected || features.iter().any(|x| !x.is_finite()) {
+            return Err(Error::NotFinite {
+                what: "the feature".into(),
+            });
+        }
+        Ok(features)
     }
 }

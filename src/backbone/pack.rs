@@ -1,34 +1,96 @@
-//! From f32 tensors to a quantized model pack, deterministic to the byte.
+//! From f32 tensors to a model pack, deterministic to the byte for the same tensors.
 //!
-//! Matrices become int8 with one scale per output channel, everything else stays f32. Tensors fill
-//! files in the order of the head; a file is closed before it would pass
-//! [`FILE_BYTES_MAX`](crate::format::model::FILE_BYTES_MAX). One file is held at a time.
+//! Matrices become int8 or 4-bit integers with scales; beside 4-bit ones, the class token and the
+//! position embedding become f16; everything else stays f32. Tensors fill files in the order of the
+//! head; a file is closed before it would pass [`FILE_BYTES_MAX`](crate::format::model::FILE_BYTES_MAX).
+//! One file is held at a time.
 
+use half::f16;
+use serde::{Deserialize, Serialize};
+
+use super::matrix::QuantizedMatrix;
 use crate::error::{Error, Result};
 use crate::format::model::{FILE_BYTES_MAX, MODEL_FORMAT, TENSOR_ALIGN, is_matrix};
-use crate::format::shard::{VERSION, quantize_row};
-use crate::format::{FileRef, ModelHead, TensorEncoding, TensorEntry, VitConfig};
+use crate::format::shard::VERSION;
+use crate::format::{Architecture, FileRef, ModelHead, TensorEncoding, TensorEntry};
 use crate::preprocess::Preprocess;
 
 /// How matrices are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
     F32,
     Int8,
+    /// 4 bits where the number of inputs is a multiple of 32, else 8; embeddings as f16.
+    Int4,
 }
 
-/// Packs a backbone: `read(name, shape)` gives each tensor, row-major, and `write(file, bytes)` takes
-/// each finished weight file.
+impl Precision {
+    /// How a tensor of `shape` is stored.
+    pub fn encoding(self, shape: &[usize]) -> TensorEncoding {
+        let wanted = match self {
+            // Embeddings [1, n, width].
+            Self::Int4 if shape.len() == 3 => &[TensorEncoding::F16][..],
+            _ if !is_matrix(shape) => &[],
+            Self::F32 => &[],
+            Self::Int8 => &[TensorEncoding::Int8],
+            Self::Int4 => &[TensorEncoding::Int4, TensorEncoding::Int8],
+        };
+        let suiting = wanted.iter().find(|encoding| encoding.suits(shape));
+        *suiting.unwrap_or(&TensorEncoding::F32)
+    }
+}
+
+/// A tensor as it is stored.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    pub encoding: TensorEncoding,
+    pub bytes: Vec<u8>,
+}
+
+impl Encoded {
+    /// Encodes row-major `values`, each weight to its nearest code.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] naming a tensor that is not finite or has another length than its shape.
+    pub fn new(name: &str, values: &[f32], shape: &[usize], precision: Precision) -> Result<Self> {
+        if values.len() != shape.iter().product::<usize>() {
+            let reason = format!("tensor {name} has another length than its shape");
+            return Err(Error::checkpoint("the model", reason));
+        }
+        if values.iter().any(|v| !v.is_finite()) {
+            let reason = format!("tensor {name} has values that are not finite");
+            return Err(Error::checkpoint("the model", reason));
+        }
+        let encoding = precision.encoding(shape);
+        let bytes = match encoding {
+            TensorEncoding::Int8 | TensorEncoding::Int4 => {
+                let inputs = shape[1..].iter().product();
+                QuantizedMatrix::new(values, inputs, encoding, None)?.to_bytes()
+            }
+            TensorEncoding::F16 => {
+                if values.iter().any(|v| !f16::from_f32(*v).is_finite()) {
+                    let reason = format!("tensor {name} has values beyond f16");
+                    return Err(Error::checkpoint("the model", reason));
+                }
+                let halves = values.iter().map(|v| f16::from_f32(*v));
+                halves.flat_map(f16::to_le_bytes).collect()
+            }
+            TensorEncoding::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        };
+        Ok(Self { encoding, bytes })
+    }
+}
+
+/// Packs a backbone: `encode(name, shape)` gives each tensor as it is to be stored, and
+/// `write(file, bytes)` takes each finished weight file.
 ///
 /// # Errors
-/// Those of the two callbacks; [`Error::Checkpoint`] naming a tensor that is not finite, has another
-/// length than its shape, or is larger than a file may be.
+/// Those of the two callbacks; [`Error::Checkpoint`] for a tensor that is larger than a file may be.
 pub fn pack(
     name: &str,
-    architecture: VitConfig,
+    architecture: Architecture,
     preprocess: Preprocess,
-    precision: Precision,
-    mut read: impl FnMut(&str, &[usize]) -> Result<Vec<f32>>,
+    mut encode: impl FnMut(&str, &[usize]) -> Result<Encoded>,
     mut write: impl FnMut(&FileRef, &[u8]) -> Result<()>,
 ) -> Result<ModelHead> {
     let mut files = Vec::new();
@@ -42,17 +104,10 @@ pub fn pack(
         Ok(())
     };
     for (tensor, shape) in architecture.tensors() {
-        let values = read(&tensor, &shape)?;
-        let refuse = |reason: &str| Error::checkpoint(name, format!("tensor {tensor} {reason}"));
-        if values.len() != shape.iter().product::<usize>() {
-            return Err(refuse("has another length than its shape"));
-        }
-        if values.iter().any(|v| !v.is_finite()) {
-            return Err(refuse("has values that are not finite"));
-        }
-        let (encoding, bytes) = encode(&values, &shape, precision)?;
+        let Encoded { encoding, bytes } = encode(&tensor, &shape)?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(refuse("is larger than one file may be"));
+            let reason = format!("tensor {tensor} is larger than one file may be");
+            return Err(Error::checkpoint(name, reason));
         }
         if current.len() as u64 + TENSOR_ALIGN + bytes.len() as u64 > FILE_BYTES_MAX {
             close(&mut current, &mut files)?;
@@ -74,7 +129,7 @@ pub fn pack(
         version: VERSION,
         name: name.into(),
         identity: String::new(),
-        dimension: architecture.width,
+        dimension: architecture.dimension(),
         architecture,
         preprocess,
         files,
@@ -82,23 +137,4 @@ pub fn pack(
     };
     head.identity = head.computed_identity();
     Ok(head)
-}
-
-fn encode(
-    values: &[f32],
-    shape: &[usize],
-    precision: Precision,
-) -> Result<(TensorEncoding, Vec<u8>)> {
-    let inputs: usize = shape[1..].iter().product();
-    if precision == Precision::F32 || !is_matrix(shape) || !inputs.is_multiple_of(4) {
-        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        return Ok((TensorEncoding::F32, bytes));
-    }
-    let mut codes = Vec::with_capacity(values.len());
-    let mut bytes = Vec::with_capacity(4 * shape[0] + values.len());
-    for row in values.chunks_exact(inputs) {
-        bytes.extend_from_slice(&quantize_row(row, &mut codes)?.to_le_bytes());
-    }
-    bytes.extend_from_slice(bytemuck::cast_slice(&codes));
-    Ok((TensorEncoding::Int8, bytes))
 }

@@ -6,11 +6,11 @@
 
 use std::rc::Rc;
 
-use super::pack::{Precision, pack};
+use super::pack::{Encoded, Precision, pack};
 use super::{Backbone, Unpaced, registry};
 use crate::device::{Compute, DeviceChoice, GpuDevice};
 use crate::error::{Error, Result};
-use crate::format::{Calibrator, ModelHead, VitConfig};
+use crate::format::{Architecture, Calibrator, ModelHead, VitConfig};
 use crate::score::{CpuScorer, GpuScorer, QuantizedQuery, normaliser};
 use crate::source::memory::Memory;
 
@@ -130,7 +130,7 @@ async fn load((memory, head): (Memory, ModelHead), compute: &Compute) -> Result<
 }
 
 fn noise_image(backbone: &Backbone) -> Vec<f32> {
-    let side = backbone.head().architecture.image;
+    let side = backbone.head().architecture.image();
     (0..3 * side * side)
         .map(|i| 4.0 * generated(0, i))
         .collect()
@@ -141,6 +141,13 @@ pub fn toy_pack(precision: Precision) -> Result<(Memory, ModelHead)> {
     generated_pack("toy-p14", precision, |_| {})
 }
 
+/// The same with features of `dimension` values: an index of any features can be packed with it.
+pub fn toy_pack_of(dimension: usize) -> Result<(Memory, ModelHead)> {
+    generated_pack("toy-p14", Precision::Int8, |vit| {
+        vit.projection = Some(dimension);
+    })
+}
+
 /// The backbone `name`, its architecture changed by `change`, with generated weights.
 fn generated_pack(
     name: &str,
@@ -149,17 +156,18 @@ fn generated_pack(
 ) -> Result<(Memory, ModelHead)> {
     let mut spec =
         registry::find(name).ok_or_else(|| Error::invalid(format!("no backbone {name}")))?;
-    change(&mut spec.architecture);
+    if let Architecture::Vit(vit) = &mut spec.architecture {
+        change(vit);
+    }
     let mut memory = Memory::default();
     let mut stream = 2;
     let head = pack(
         spec.name,
         spec.architecture,
         spec.preprocess,
-        precision,
         |name, shape| {
             stream += 1;
-            Ok(toy_tensor(stream, name, shape))
+            Encoded::new(name, &toy_tensor(stream, name, shape), shape, precision)
         },
         |file, bytes| {
             memory.files.insert(file.file.clone(), bytes.to_vec());

@@ -1,35 +1,16 @@
-//! A vision transformer in Burn: DINO, timm and DINOv2 by configuration.
+//! A vision transformer in Burn: CLIP, DINO, MoCo v3, timm and DINOv2 by configuration.
 //!
 //! The image enters as patches, so that the patch convolution is one linear layer; the class token of
-//! the final LayerNorm is the feature. The last block computes only the class token, since nothing
-//! else of it is used. Tensors are [batch, tokens, width] unless stated.
+//! the final LayerNorm, projected for CLIP, is the feature. The last block computes only the class
+//! token, since nothing else of it is used. Tensors are [batch, tokens, width] unless stated.
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::attention::attention;
 use super::linear::{LayerNorm, Linear};
-use crate::error::{Error, Result};
+use super::{Pace, Tap};
+use crate::error::Result;
 use crate::format::{Activation, VitConfig};
-
-/// Called before each of the `steps` parts of a forward pass: shows progress, lets the page breathe,
-/// and ends the pass by an error when the caller gave up.
-#[allow(
-    async_fn_in_trait,
-    reason = "browser futures are not Send and need not be"
-)]
-pub trait Pace {
-    /// About to start part `step` of `steps`.
-    async fn step(&self, step: usize, steps: usize) -> Result<()>;
-}
-
-/// No progress, no interruption.
-pub struct Unpaced;
-
-impl Pace for Unpaced {
-    async fn step(&self, _step: usize, _steps: usize) -> Result<()> {
-        Ok(())
-    }
-}
 
 /// One transformer block.
 #[derive(Clone, Debug)]
@@ -55,29 +36,45 @@ pub struct Vit {
     pub class_token: Tensor<3>,
     /// [1, patches, width]
     pub positions: Tensor<3>,
+    pub norm_pre: Option<LayerNorm>,
     pub blocks: Vec<Block>,
     pub norm: LayerNorm,
+    /// CLIP's projection; its bias is 0.
+    pub head: Option<Linear>,
     /// Whether attention runs as the crate's own kernel.
     pub own_attention: bool,
 }
 
 impl Block {
-    fn forward(&self, mut x: Tensor<3>, vit: &Vit, class_only: bool) -> Tensor<3> {
-        let config = &vit.config;
+    /// `class_only` computes the class token alone; `tap` sees what enters each matrix.
+    pub fn forward(
+        &self,
+        mut x: Tensor<3>,
+        config: &VitConfig,
+        own_attention: bool,
+        class_only: bool,
+        tap: &mut Tap<'_>,
+    ) -> Tensor<3> {
         let [batch, tokens, _] = x.dims();
         let queries = if class_only { 1 } else { tokens };
-        let qkv = self.qkv.forward(self.norm1.forward(x.clone()));
-        let mixed = match vit.own_attention {
+        let normed = self.norm1.forward(x.clone());
+        tap("attn.qkv", &normed);
+        let qkv = self.qkv.forward(normed);
+        let mixed = match own_attention {
             true => attention(qkv, config.heads, queries),
             false => attention_of_burn(qkv, config, queries),
         };
+        tap("attn.proj", &mixed);
         x = x.slice([0..batch, 0..queries]);
         x = x + scaled(self.proj.forward(mixed), &self.scale1);
-        let hidden = self.fc1.forward(self.norm2.forward(x.clone()));
+        let normed = self.norm2.forward(x.clone());
+        tap("mlp.fc1", &normed);
+        let hidden = self.fc1.forward(normed);
         let hidden = match config.activation {
             Activation::Gelu => activation::gelu(hidden),
             Activation::QuickGelu => hidden.clone() * activation::sigmoid(hidden * 1.702),
         };
+        tap("mlp.fc2", &hidden);
         x + scaled(self.fc2.forward(hidden), &self.scale2)
     }
 }
@@ -106,59 +103,53 @@ fn scaled(x: Tensor<3>, scale: &Option<Tensor<1>>) -> Tensor<3> {
 }
 
 impl Vit {
-    /// Parts of a forward pass as [`Pace`] counts them.
-    pub fn steps(&self) -> usize {
-        self.blocks.len() + 1
-    }
-
-    /// `images`: row-major [batch, 3, H, W], preprocessed -> features [batch, width], row-major.
+    /// `images`: row-major [batch, 3, H, W], preprocessed -> features [batch, 1, D].
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a length that is no whole batch, [`Error::Device`] when the
-    /// device fails, [`Error::NotFinite`] when a feature is NaN or infinite, and those of `pace`.
-    pub async fn forward(&self, images: &[f32], pace: &impl Pace) -> Result<Vec<f32>> {
-        let config = &self.config;
-        let pixels = 3 * config.image * config.image;
-        if images.is_empty() || !images.len().is_multiple_of(pixels) {
-            return Err(Error::invalid(format!(
-                "{} values are no batch of 3x{}x{} images",
-                images.len(),
-                config.image,
-                config.image
-            )));
-        }
-        let batch = images.len() / pixels;
-        let steps = self.steps();
+    /// Those of `pace`, which counts the blocks and one step before them.
+    pub async fn forward(&self, images: &[f32], pace: &impl Pace) -> Result<Tensor<3>> {
+        let steps = self.blocks.len() + 1;
         pace.step(0, steps).await?;
-        let patches = unfold(images, config);
-        let shape = [batch, config.tokens() - 1, 3 * config.patch * config.patch];
-        let patches = Tensor::<3>::from_data(TensorData::new(patches, shape), &self.device);
-        let class_token = self.class_token.clone().repeat_dim(0, batch);
-        let patches = self.patch_embed.forward(patches) + self.positions.clone();
-        let mut x = Tensor::cat(vec![class_token, patches], 1);
+        let mut x = self.tokens(images);
+        let batch = x.dims()[0];
         for (i, block) in self.blocks.iter().enumerate() {
             pace.step(i + 1, steps).await?;
-            x = block.forward(x, self, i + 1 == self.blocks.len());
+            let last = i + 1 == self.blocks.len();
+            x = block.forward(x, &self.config, self.own_attention, last, &mut |_, _| {});
         }
         let x = self.norm.forward(x.slice([0..batch, 0..1]));
-        let features: Vec<f32> = x
-            .into_data_async()
-            .await
-            .map_err(|e| Error::device(format!("reading the feature back: {e:?}")))?
-            .try_to_vec()
-            .map_err(|e| Error::device(format!("the feature has another type: {e:?}")))?;
-        if features.len() != batch * config.width || features.iter().any(|x| !x.is_finite()) {
-            return Err(Error::NotFinite {
-                what: "the feature".into(),
-            });
-        }
-        Ok(features)
+        Ok(match &self.head {
+            Some(head) => head.forward(x),
+            None => x,
+        })
     }
+
+    /// What enters the first block.
+    pub fn tokens(&self, images: &[f32]) -> Tensor<3> {
+        let patches = unfold(images, &self.config, &self.device);
+        let batch = patches.dims()[0];
+        let class_token = self.class_token.clone().repeat_dim(0, batch);
+        let patches = self.patch_embed.forward(patches) + self.positions.clone();
+        let x = Tensor::cat(vec![class_token, patches], 1);
+        match &self.norm_pre {
+            Some(norm) => norm.forward(x),
+            None => x,
+        }
+    }
+}
+
+/// Patches of [batch, 3, H, W] as [batch, patches, 3 * patch * patch].
+pub fn unfold(images: &[f32], config: &VitConfig, device: &Device) -> Tensor<3> {
+    let patch_values = 3 * config.patch * config.patch;
+    let patches = cut(images, config);
+    let batch = images.len() / (3 * config.image * config.image);
+    let shape = [batch, config.tokens() - 1, patch_values];
+    Tensor::from_data(TensorData::new(patches, shape), device)
 }
 
 /// Cuts [batch, 3, H, W] into patches [batch, rows * columns, 3 * patch * patch], each in the order
 /// (channel, y, x) of a convolution kernel [out, 3, patch, patch].
-fn unfold(images: &[f32], config: &VitConfig) -> Vec<f32> {
+fn cut(images: &[f32], config: &VitConfig) -> Vec<f32> {
     let (side, patch) = (config.image, config.patch);
     let grid = side / patch;
     let mut patches = Vec::with_capacity(images.len());
@@ -190,11 +181,13 @@ mod tests {
             depth: 1,
             mlp: 4,
             layer_scale: false,
+            pre_norm: false,
+            projection: None,
             epsilon: 1e-6,
             activation: Activation::Gelu,
         };
         let image: Vec<f32> = (0..48).map(|i| i as f32).collect();
-        let patches = unfold(&image, &config);
+        let patches = cut(&image, &config);
         assert_eq!(patches.len(), 48);
         assert_eq!(
             &patches[..12],

@@ -1,4 +1,5 @@
-//! Reading the weights and features that others publish: torch zip archives, safetensors, `.npy`.
+//! Reading the weights and features that others publish: torch zip archives (of `torch.save` and
+//! TorchScript), safetensors, `.npz`, `.npy`.
 //!
 //! A checkpoint comes from outside and may be damaged or hostile. Nothing in it is ever run: a torch
 //! archive holds a pickle, which elsewhere is a program, and here builds only containers, strings and
@@ -15,18 +16,25 @@ use std::path::Path;
 use crate::error::{Error, Result};
 
 mod npy;
+mod npy_header;
+mod npy_writer;
+mod npz;
 mod pickle;
 mod pickle_bytes;
+mod place;
 mod safetensors_file;
+mod torch_names;
 mod torch_objects;
+mod torch_script;
 mod torch_zip;
 mod value_file;
+mod zip_archive;
 
 pub use npy::NpyFile;
+pub use npy_writer::NpyWriter;
+use place::{Extent, Place, Source, column_major_strides, row_major_strides};
 use value_file::ValueFile;
-
-/// Tensors whose strides repeat elements may have at most this many elements more than are stored.
-const MAX_REPEATED_ELEMENTS: u64 = 1 << 24;
+use zip_archive::Archive;
 
 /// The type of a tensor's elements in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +72,8 @@ impl Dtype {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
     /// The keys on the way to the tensor, joined with `.`: `state_dict.module.weight`. Items of a list
-    /// count as keys 0, 1, … A torch file that is one bare tensor names it `tensor`.
+    /// count as keys 0, 1, …, attributes of a TorchScript module by their names. A torch file that is one
+    /// bare tensor names it `tensor`. An `.npz` file names its arrays as it likes.
     pub name: String,
     pub shape: Vec<usize>,
     pub dtype: Dtype,
@@ -78,6 +87,8 @@ pub struct Checkpoint {
     places: Vec<Place>,
     by_name: HashMap<String, usize>,
     strings: HashMap<String, Vec<String>>,
+    /// The zip archive that deflated tensors are read from.
+    archive: Option<Archive>,
 }
 
 impl Checkpoint {
@@ -92,12 +103,13 @@ impl Checkpoint {
         let name = values.name.as_str();
         let head = values.head(512)?;
         let contents = match head.as_slice() {
-            [b'P', b'K', 3, 4, ..] => torch_zip::read(&values)?,
+            [b'P', b'K', 3, 4, ..] => zip_archive::read(&values)?,
             head if safetensors_file::is_one(head) => safetensors_file::read(&values)?,
             head => {
                 let what = describe(head);
-                let reason =
-                    format!("{what}, where a safetensors file or a torch zip archive is read");
+                let reason = format!(
+                    "{what}, where a safetensors file, a torch zip archive or an .npz file is read"
+                );
                 return Err(Error::checkpoint(name, reason));
             }
         };
@@ -115,6 +127,7 @@ impl Checkpoint {
         }
         Ok(Self {
             strings: contents.strings.into_iter().collect(),
+            archive: contents.archive,
             values,
             tensors,
             places,
@@ -160,12 +173,7 @@ impl Checkpoint {
         if let Some(axis) = shape.first_mut() {
             *axis = count;
         }
-        // Inside the checked extent of the tensor unless there is nothing to read.
-        let row_offset = place
-            .strides
-            .first()
-            .map_or(0, |stride| stride.saturating_mul(first as u64));
-        self.gather(info, place, &shape, place.offset.saturating_add(row_offset))
+        self.gather(info, place, &shape, place.row_offset(first))
     }
 
     fn find(&self, name: &str) -> Result<(&TensorInfo, &Place)> {
@@ -177,7 +185,7 @@ impl Checkpoint {
             })
     }
 
-    /// The values of the part of a tensor with `shape` at `offset` elements into its storage.
+    /// The values of the part of a tensor with `shape` at `offset` elements into its extent.
     fn gather(
         &self,
         info: &TensorInfo,
@@ -195,36 +203,17 @@ impl Checkpoint {
         if shape.contains(&0) {
             return Ok(Vec::new());
         }
-        // `Place::new` has checked these sums and products for the whole tensor.
-        let steps = shape.iter().zip(&place.strides);
-        let span = steps
-            .map(|(&size, stride)| (size as u64 - 1) * stride)
-            .sum::<u64>()
-            + 1;
-        let start = place.start + offset * info.dtype.size() as u64;
-        let stored = self.values.read(start, span, info.dtype)?;
-        if is_row_major(shape, &place.strides) {
-            return Ok(stored);
-        }
-        let count = shape.iter().product();
-        let mut values = Vec::new();
-        values
-            .try_reserve_exact(count)
-            .map_err(|_| self.values.too_large())?;
-        let (mut index, mut at) = (vec![0; shape.len()], 0);
-        for _ in 0..count {
-            values.push(stored[at as usize]);
-            for axis in (0..shape.len()).rev() {
-                index[axis] += 1;
-                at += place.strides[axis];
-                if index[axis] < shape[axis] {
-                    break;
-                }
-                at -= place.strides[axis] * shape[axis] as u64;
-                index[axis] = 0;
+        let span = place.span(shape);
+        let skipped = offset * info.dtype.size() as u64;
+        let stored = match (place.source, &self.archive) {
+            (Source::Deflated { member, start }, Some(archive)) => {
+                archive.read_deflated(member, start + skipped, span, info.dtype)?
             }
-        }
-        Ok(values)
+            (Source::Deflated { .. }, None) => return Err(self.values.too_large()),
+            (Source::File { start }, _) => self.values.read(start + skipped, span, info.dtype)?,
+        };
+        let values = place.arrange(shape, stored);
+        values.ok_or_else(|| self.values.too_large())
     }
 }
 
@@ -232,83 +221,8 @@ impl Checkpoint {
 struct Contents {
     tensors: Vec<(TensorInfo, Place)>,
     strings: Vec<(String, Vec<String>)>,
-}
-
-/// Where a tensor's elements lie. Invariant: every one of them is inside the file.
-#[derive(Debug)]
-struct Place {
-    /// Byte of the file at which the storage starts.
-    start: u64,
-    /// Elements of the storage before the tensor's first.
-    offset: u64,
-    /// Elements from one index to the next, per axis; 0 for an axis of size 1.
-    strides: Vec<u64>,
-}
-
-impl Place {
-    /// Checks that a tensor lies within `storage_bytes` from byte `start` on, and these in the file.
-    fn new(
-        values: &ValueFile,
-        info: &TensorInfo,
-        (start, storage_bytes): (u64, u64),
-        offset: u64,
-        strides: &[u64],
-    ) -> Result<Self> {
-        let outside = || {
-            let reason = format!("tensor {} reaches past its data", info.name);
-            Error::checkpoint(&values.name, reason)
-        };
-        if info.shape.len() != strides.len() {
-            let reason = format!("tensor {} has strides for another shape", info.name);
-            return Err(Error::checkpoint(&values.name, reason));
-        }
-        if start
-            .checked_add(storage_bytes)
-            .is_none_or(|end| end > values.bytes)
-        {
-            return Err(outside());
-        }
-        let place = |strides| Self {
-            start,
-            offset,
-            strides,
-        };
-        if info.shape.contains(&0) {
-            return Ok(place(vec![0; strides.len()]));
-        }
-        let stored = storage_bytes / info.dtype.size() as u64;
-        let (mut count, mut last) = (1u64, offset);
-        for (&size, &stride) in info.shape.iter().zip(strides) {
-            let reach = (size as u64 - 1).checked_mul(stride).ok_or_else(outside)?;
-            last = last.checked_add(reach).ok_or_else(outside)?;
-            count = count.checked_mul(size as u64).ok_or_else(outside)?;
-        }
-        if last >= stored || count > stored.saturating_add(MAX_REPEATED_ELEMENTS) {
-            return Err(outside());
-        }
-        let axes = info.shape.iter().zip(strides);
-        Ok(place(
-            axes.map(|(&size, &stride)| if size == 1 { 0 } else { stride })
-                .collect(),
-        ))
-    }
-}
-
-/// The strides, in elements, of a row-major tensor of `shape`; `None` if they overflow.
-fn row_major_strides(shape: &[usize]) -> Option<Vec<u64>> {
-    let mut strides = vec![1u64; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis].checked_mul(shape[axis].max(1) as u64)?;
-    }
-    Some(strides)
-}
-
-fn is_row_major(shape: &[usize], strides: &[u64]) -> bool {
-    row_major_strides(shape).is_some_and(|expected| {
-        let axes = shape.iter().zip(strides).zip(&expected);
-        axes.into_iter()
-            .all(|((&size, stride), expected)| size == 1 || stride == expected)
-    })
+    /// Kept if any of the tensors is deflated.
+    archive: Option<Archive>,
 }
 
 /// Checks a range of rows given by a caller.

@@ -1,7 +1,7 @@
 //! A reader of the pickles in torch archives, which runs nothing.
 //!
 //! A pickle is a program for a stack machine that may call any Python function by name. This machine
-//! knows the instructions that `torch.save` writes (protocols 2 to 5) and the few names in [`global`];
+//! knows the instructions that torch writes (protocols 2 to 5) and the few names in [`global`];
 //! calling those yields a description, never an effect. Any other name is refused.
 //!
 //! Nothing recurses and the time is linear in the pickle's length; the limits bound the memory.
@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use super::pickle_bytes::PickleBytes;
 use super::torch_objects::{Object, Objects, TooMany, Value, global};
+use super::torch_script::{Dialect, build};
 use crate::error::{Error, Result};
 
 /// The longest pickle that is read: that of a million features with their paths has about 60 MB.
@@ -23,8 +24,13 @@ const MAX_MEMO: usize = 4 << 20;
 /// # Errors
 /// [`Error::Refused`] for a name or instruction beside those of torch's tensors;
 /// [`Error::Checkpoint`] for a pickle that is damaged or exceeds a limit.
-pub(super) fn read<'a>(file: &str, bytes: &'a [u8]) -> Result<(Objects<'a>, Value)> {
+pub(super) fn read<'a>(
+    file: &str,
+    bytes: &'a [u8],
+    dialect: Dialect,
+) -> Result<(Objects<'a>, Value)> {
     let mut machine = Machine {
+        dialect,
         input: PickleBytes::new(file, bytes),
         stack: Vec::new(),
         marks: Vec::new(),
@@ -42,6 +48,7 @@ pub(super) fn read<'a>(file: &str, bytes: &'a [u8]) -> Result<(Objects<'a>, Valu
 }
 
 struct Machine<'f, 'a> {
+    dialect: Dialect,
     input: PickleBytes<'f, 'a>,
     stack: Vec<Value>,
     marks: Vec<usize>,
@@ -135,16 +142,10 @@ impl<'a> Machine<'_, 'a> {
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                match (self.objects.text(module), self.objects.text(name)) {
-                    (Some(module), Some(name)) => {
-                        self.mention(module.as_bytes(), name.as_bytes())?
-                    }
-                    _ => {
-                        return Err(self
-                            .input
-                            .bad("names a global by something other than text"));
-                    }
-                }
+                let texts = self.objects.text(module).zip(self.objects.text(name));
+                let reason = "names a global by something other than text";
+                let (module, name) = texts.ok_or_else(|| self.input.bad(reason))?;
+                self.mention(module.as_bytes(), name.as_bytes())?;
             }
             // BINPERSID
             b'Q' => {
@@ -160,15 +161,14 @@ impl<'a> Machine<'_, 'a> {
                 let (arguments, callee) = (self.pop()?, self.pop()?);
                 self.call(callee, arguments)?;
             }
-            // BUILD: attributes of an OrderedDict (a module's `_metadata`) or Namespace; dropped.
+            // BUILD
             b'b' => {
-                let (_, target) = (self.pop()?, self.pop()?);
-                if !matches!(target, Value::Other)
-                    && !matches!(self.objects.get(target), Some(Object::Dict(_)))
-                {
+                let (state, target) = (self.pop()?, self.pop()?);
+                let built = build(&mut self.objects, target, state);
+                if !built.map_err(|limit| self.too_many(limit))? {
                     return Err(self
                         .input
-                        .bad("sets attributes of something other than a dict"));
+                        .bad("sets attributes in a way that torch does not"));
                 }
                 self.push(target)?;
             }
@@ -323,7 +323,7 @@ impl<'a> Machine<'_, 'a> {
     }
 
     fn mention(&mut self, module: &[u8], name: &[u8]) -> Result<()> {
-        match global(module, name) {
+        match global(self.dialect, module, name) {
             Some(value) => self.push(value),
             None => {
                 let shown = |bytes| String::from_utf8_lossy(bytes).escape_debug().to_string();

@@ -7,7 +7,7 @@ use std::io::Read;
 
 use safetensors::tensor::Metadata;
 
-use super::{Contents, Dtype, Place, TensorInfo, ValueFile, row_major_strides};
+use super::{Contents, Dtype, Extent, Place, Source, TensorInfo, ValueFile, row_major_strides};
 use crate::error::{Error, Result};
 
 /// The longest header that is read, the limit of the format's own implementation.
@@ -67,13 +67,19 @@ pub(super) fn read(values: &ValueFile) -> Result<Contents> {
         let strides = row_major_strides(&info.shape)
             .ok_or_else(|| bad(format!("the shape of tensor {} is too large", info.name)))?;
         let (start, end) = found.data_offsets;
-        let storage = (values_start + start as u64, (end - start) as u64);
-        let place = Place::new(values, &info, storage, 0, &strides)?;
+        let extent = Extent {
+            source: Source::File {
+                start: values_start + start as u64,
+            },
+            bytes: (end - start) as u64,
+        };
+        let place = Place::new(values, &info, extent, 0, &strides)?;
         tensors.push((info, place));
     }
     Ok(Contents {
         tensors,
         strings: Vec::new(),
+        archive: None,
     })
 }
 

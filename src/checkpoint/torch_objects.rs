@@ -4,6 +4,7 @@
 //! cycles. So nothing recurses, dropping included.
 
 use super::Dtype;
+use super::torch_script::{self, Dialect};
 
 /// Containers, storages and tensors.
 const MAX_OBJECTS: usize = 4 << 20;
@@ -38,6 +39,12 @@ pub(super) enum Global {
     Size,
     /// `argparse.Namespace`: training scripts save their options with it; its content is dropped.
     Namespace,
+    /// A class of a TorchScript module.
+    ScriptClass,
+    /// A function that gives a list, its first argument, an element type.
+    RestoreType,
+    /// `torch.device`; where the tensors once were does not matter.
+    Device,
     /// A storage class; without an element type for the untyped ones.
     Storage(Option<Dtype>),
 }
@@ -48,6 +55,8 @@ pub(super) enum Object {
     Tuple(Vec<Value>),
     List(Vec<Value>),
     Dict(Vec<(Value, Value)>),
+    /// An object of a TorchScript class, with its attributes.
+    Instance(Vec<(Value, Value)>),
     Storage(Storage),
     Tensor(Box<Tensor>),
 }
@@ -140,13 +149,19 @@ impl<'a> Objects<'a> {
         callee: Value,
         arguments: Value,
     ) -> Option<Result<Value, TooMany>> {
-        let (Value::Global(callee), Some(Object::Tuple(items))) = (callee, self.get(arguments))
-        else {
+        let Value::Global(callee) = callee else {
+            return None;
+        };
+        if let Global::ScriptClass = callee {
+            return torch_script::instance(self, arguments);
+        }
+        let Some(Object::Tuple(items)) = self.get(arguments) else {
             return None;
         };
         match (callee, items.as_slice()) {
             (Global::OrderedDict, []) => Some(self.add(Object::Dict(Vec::new()))),
-            (Global::Namespace, []) => Some(Ok(Value::Other)),
+            (Global::Namespace, []) | (Global::Device, _) => Some(Ok(Value::Other)),
+            (Global::RestoreType, &[list] | &[list, _]) => Some(Ok(list)),
             (Global::Size, &[sizes]) => Some(Ok(sizes)),
             (Global::RebuildParameter, &[tensor, _, _]) => Some(Ok(tensor)),
             (Global::RebuildTensor, items) => {
@@ -214,8 +229,14 @@ impl<'a> Objects<'a> {
     }
 }
 
-/// What a global stands for: the whole list of the names that a pickle may mention.
-pub(super) fn global(module: &[u8], name: &[u8]) -> Option<Value> {
+/// What a global stands for: the whole list of the names that a pickle may mention, with those of
+/// [`torch_script::global`].
+pub(super) fn global(dialect: Dialect, module: &[u8], name: &[u8]) -> Option<Value> {
+    if dialect == Dialect::Script
+        && let Some(global) = torch_script::global(module, name)
+    {
+        return Some(Value::Global(global));
+    }
     Some(Value::Global(match (module, name) {
         (b"collections", b"OrderedDict") => Global::OrderedDict,
         (b"argparse", b"Namespace") => Global::Namespace,

@@ -52,23 +52,14 @@ impl ValueFile {
         let bytes = count
             .checked_mul(dtype.size() as u64)
             .filter(|&bytes| bytes <= self.bytes);
-        let mut left = bytes
+        let bytes = bytes
             .and_then(|n| usize::try_from(n).ok())
             .ok_or_else(|| self.too_large())?;
         let mut values = Vec::new();
         values
-            .try_reserve_exact(left / dtype.size())
+            .try_reserve_exact(bytes / dtype.size())
             .map_err(|_| self.too_large())?;
-        let mut buffer = vec![0; left.min(READ_BYTES)];
-        self.with_file(start, |file| {
-            while left > 0 {
-                let part = &mut buffer[..left.min(READ_BYTES)];
-                file.read_exact(part)?;
-                decode(dtype, part, &mut values);
-                left -= part.len();
-            }
-            Ok(())
-        })?;
+        self.with_file(start, |file| read_values(file, bytes, dtype, &mut values))?;
         Ok(values)
     }
 
@@ -90,6 +81,24 @@ impl ValueFile {
             "a tensor is too large for this machine's memory",
         )
     }
+}
+
+/// Appends the values of type `dtype` in the next `bytes` bytes.
+pub(super) fn read_values(
+    file: &mut impl Read,
+    bytes: usize,
+    dtype: Dtype,
+    values: &mut Vec<f32>,
+) -> std::io::Result<()> {
+    let mut left = bytes;
+    let mut buffer = vec![0; left.min(READ_BYTES)];
+    while left > 0 {
+        let part = &mut buffer[..left.min(READ_BYTES)];
+        file.read_exact(part)?;
+        decode(dtype, part, values);
+        left -= part.len();
+    }
+    Ok(())
 }
 
 /// Appends the little-endian floats in `bytes` to `values`.

@@ -6,7 +6,10 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::attribution::{Attribution, Attributor, Host, ResultHit, Silent, Timings};
+use crate::attribution::{
+    Ask, Attribution, Attributor, Completeness, Host, Quality, ResultHit, Silent, Timings,
+};
+use crate::checkpoint::NpyFile;
 use crate::device::DeviceChoice;
 use crate::error::Error;
 use crate::pack::{MANIFEST, read_head};
@@ -22,11 +25,17 @@ pub struct Attribute {
     #[arg(long)]
     model: Option<PathBuf>,
     /// Images to attribute.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "features")]
     images: Vec<PathBuf>,
+    /// Features of queries [n, D] (.npy), as the backbone gives them, beside or instead of images.
+    #[arg(long)]
+    features: Option<PathBuf>,
     /// Number of training images to show.
     #[arg(long, default_value_t = 10)]
     top: usize,
+    /// How much of a clustered index is read.
+    #[arg(long, value_enum, default_value = "balanced")]
+    quality: QualityChoice,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -45,6 +54,13 @@ enum Device {
     Webgpu,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum QualityChoice {
+    Fast,
+    Balanced,
+    Exact,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
@@ -52,6 +68,10 @@ struct Line<'a> {
     device: &'static str,
     hits: &'a [ResultHit],
     remaining_influence: f64,
+    completeness: Completeness,
+    fetched_bytes: u64,
+    cached_bytes: u64,
+    requests: u64,
     timings: Timings,
 }
 
@@ -74,6 +94,9 @@ impl Attribute {
                 }
                 .into());
             }
+        }
+        if let Some(path) = &self.features {
+            self.features(&attributor, path)?;
         }
         let mut failed = 0;
         for image in &self.images {
@@ -99,28 +122,65 @@ impl Attribute {
         let start = Silent.now_ms();
         let pixels = decode(&bytes, self.limit_megapixels)?;
         let decode_ms = Silent.now_ms() - start;
-        let mut answer = pollster::block_on(attributor.attribute(&pixels, self.top, &Silent))?;
+        let ask = self.ask();
+        let mut answer = pollster::block_on(attributor.attribute(&pixels, ask, &Silent))?;
         answer.timings.decode_ms = decode_ms;
         answer.timings.total_ms += decode_ms;
+        self.show(attributor, &image.display().to_string(), &answer)
+    }
+
+    /// Attributes the rows of a matrix.
+    fn features(&self, attributor: &Attributor<Folder>, path: &Path) -> Result<()> {
+        let rows = NpyFile::open(path)?;
+        for row in 0..rows.shape()[0] {
+            let feature = rows.read_rows_f32(row, 1)?;
+            let answer = attributor.attribute_feature(&feature, self.ask(), &Silent);
+            let answer = pollster::block_on(answer)?;
+            self.show(attributor, &format!("{}[{row}]", path.display()), &answer)?;
+        }
+        Ok(())
+    }
+
+    fn ask(&self) -> Ask {
+        Ask {
+            top_k: self.top,
+            quality: match self.quality {
+                QualityChoice::Fast => Quality::Fast,
+                QualityChoice::Balanced => Quality::Balanced,
+                QualityChoice::Exact => Quality::Exact,
+            },
+        }
+    }
+
+    fn show(
+        &self,
+        attributor: &Attributor<Folder>,
+        query: &str,
+        answer: &Attribution,
+    ) -> Result<()> {
         match self.json {
             true => {
                 let line = Line {
-                    image: &image.display().to_string(),
+                    image: query,
                     device: attributor.device_name(),
                     hits: &answer.hits,
                     remaining_influence: answer.remaining_influence,
+                    completeness: answer.completeness,
+                    fetched_bytes: answer.fetched_bytes,
+                    cached_bytes: answer.cached_bytes,
+                    requests: answer.requests,
                     timings: answer.timings,
                 };
                 println!("{}", serde_json::to_string(&line)?);
             }
-            false => print(image, &answer),
+            false => print(query, answer),
         }
         Ok(())
     }
 }
 
-fn print(image: &Path, answer: &Attribution) {
-    println!("{}", image.display());
+fn print(query: &str, answer: &Attribution) {
+    println!("{query}");
     println!("  rank  similarity  influence  training image");
     for hit in &answer.hits {
         println!(
@@ -136,4 +196,14 @@ fn print(image: &Path, answer: &Attribution) {
         answer.count - answer.hits.len() as u64,
         100.0 * answer.remaining_influence
     );
+    let part = &answer.completeness;
+    if !part.influence_exact {
+        println!(
+            "  read {} of {} rows, {} by their fine rows; estimated recall {:.1} %",
+            part.rows_read,
+            part.rows,
+            part.reranked,
+            100.0 * part.estimated_recall
+        );
+    }
 }

@@ -12,10 +12,10 @@ use serde::Deserialize;
 
 use super::{Progress, pack::summarise};
 use crate::attribution::{Attributor, Silent};
-use crate::demo::write;
+use crate::demo::{Learned, learn, write, write_ground_truth};
 use crate::device::DeviceChoice;
 use crate::files::write_atomically;
-use crate::pack::{MANIFEST, PackOptions, pack_images};
+use crate::pack::{DEFAULT_CALIBRATOR, MANIFEST, PackOptions, pack_images, read_head};
 use crate::preprocess::{DEFAULT_LIMIT_MEGAPIXELS, decode};
 use crate::source::folder::Folder;
 
@@ -43,7 +43,11 @@ impl Demo {
         let progress = Progress::new("painting");
         write(&self.work, &mut |done, total| progress.update(done, total))?;
         progress.finish();
+        let learned = self.learn()?;
+        print!("{}", on_held_out(&learned));
         let options = PackOptions {
+            mapper: Some(learned.mapper.clone()),
+            calibrator: learned.calibration.after.calibrator,
             title: "Works of 24 procedural artists".into(),
             description: "Six hundred generated pictures; each artist is a program.".into(),
             thumbnail: 256,
@@ -51,14 +55,35 @@ impl Demo {
             cache: Some(self.work.join("features")),
             ..PackOptions::new(&self.model, &self.out)
         };
+        // The same works as they are, for a visitor to compare.
+        let untuned = PackOptions {
+            mapper: None,
+            calibrator: DEFAULT_CALIBRATOR,
+            out: self.out.join("untuned"),
+            ..options.clone()
+        };
+        for options in [&options, &untuned] {
+            let progress = Progress::new("packing");
+            let report = pack_images(&self.work.join("works"), options, &|done, total| {
+                progress.update(done, total);
+            })?;
+            progress.finish();
+            summarise(&options.out, &report);
+        }
+        let queries = self.copy_queries()?;
+        report_recall(&self.out, &queries)
+    }
+
+    /// Tunes the mapper and fits the calibrator that the index is packed with.
+    fn learn(&self) -> Result<Learned> {
         let progress = Progress::new("embedding");
-        let report = pack_images(&self.work.join("works"), &options, &|done, total| {
+        let cache = self.work.join("features");
+        let files = write_ground_truth(&self.work, &self.model, &cache, &|done, total| {
             progress.update(done, total);
         })?;
         progress.finish();
-        summarise(&self.out, &report);
-        let queries = self.copy_queries()?;
-        report_recall(&self.out, &queries)
+        let backbone = read_head(&self.model)?.name;
+        Ok(learn(&files, &backbone, &self.work.join("learned"))?)
     }
 
     fn copy_queries(&self) -> Result<Vec<Query>> {
@@ -73,6 +98,28 @@ impl Demo {
         write_atomically(&self.out.join("queries.json"), &bytes)?;
         Ok(queries)
     }
+}
+
+/// What the mapper and the calibrator are worth on the queries that they were not made with.
+fn on_held_out(learned: &Learned) -> String {
+    let mut text = format!(
+        "mapper of epoch {}, calibrator of inv_tau {:.2} and bias {:.2}; on held-out disturbed works by {} artists:\n",
+        learned.tuning.kept,
+        learned.after.calibrator.inv_tau,
+        learned.after.calibrator.bias,
+        learned.after.measured.entries
+    );
+    for (when, stage) in [("before", &learned.before), ("after", &learned.after)] {
+        let [_, ten, _] = stage.found.recall;
+        let reliability = &stage.measured.reliability;
+        text += &format!(
+            "  {when}: recall@10 {ten:.4}, mAP {:.4}, calibration error {:.1} %, {:.1} % of the influence on the artist's works\n",
+            stage.found.mean_average_precision,
+            100.0 * reliability.error,
+            100.0 * reliability.on_exemplars
+        );
+    }
+    text
 }
 
 /// Recall@10 of the true artist: the share of the ten best that are of the artist, over all queries.

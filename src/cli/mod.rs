@@ -4,11 +4,17 @@
 //! starts with `error:` and a non-zero exit.
 
 mod attribute;
+mod calibrate;
+mod clustered;
 mod demo;
 mod evaluate;
+mod extract;
+mod feature_arguments;
 mod import;
 mod pack;
 mod serve;
+mod toy_model;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -30,12 +36,31 @@ enum Command {
     Import(import::Import),
     /// Pack images or features into an index of static files.
     Pack(pack::Pack),
+    /// Plan a clustered index: the first of three steps in which one is packed on several machines.
+    Plan(clustered::PlanCommand),
+    /// Pack one part of a planned index.
+    PackPart(clustered::PackPart),
+    /// Merge the packed parts into an index.
+    Merge(clustered::Merge),
+    /// List the rows that `plan` samples, for those who hold them elsewhere.
+    Sample(clustered::Sample),
+    /// Say to which part of a planned index rows belong.
+    Assign(clustered::Assign),
     /// Rank the training images of an index by images of yours.
     Attribute(attribute::Attribute),
     /// Make the demo: a training set of 24 procedural artists, packed, with example queries.
     Demo(demo::Demo),
+    /// Embed images into matrices of features, which `evaluate` and `pack` read.
+    Extract(extract::Extract),
     /// Measure how well features find the images that generated images are made of.
     Evaluate(evaluate::Evaluate),
+    /// Fit the calibrator, which turns similarity into shares of influence, to known influences.
+    Calibrate(calibrate::Calibrate),
+    /// Tune a mapper, which brings queries nearer to the images they are made of, on known influences.
+    Tune(tune::Tune),
+    /// Make a tiny backbone with generated weights, for benchmarks.
+    #[command(hide = true)]
+    ToyModel(toy_model::ToyModel),
     /// Serve a folder on localhost.
     Serve(serve::Serve),
 }
@@ -45,9 +70,18 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Import(command) => command.run(),
         Command::Pack(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::PackPart(command) => command.run(),
+        Command::Merge(command) => command.run(),
+        Command::Sample(command) => command.run(),
+        Command::Assign(command) => command.run(),
         Command::Attribute(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Evaluate(command) => command.run(),
+        Command::Extract(command) => command.run(),
+        Command::Calibrate(command) => command.run(),
+        Command::Tune(command) => command.run(),
+        Command::ToyModel(command) => command.run(),
         Command::Serve(command) => command.run(),
     };
     match done {

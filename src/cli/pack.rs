@@ -3,9 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Progress;
+use super::clustered::{ClusteredArguments, Steps, described};
+use super::feature_arguments::ColumnArguments;
+use crate::features::RowSource;
+use crate::mapper::calibrator::read_calibrator;
+use crate::pack::clustered::{CLUSTERED_ROWS, Inputs, Structure, pack_clustered};
 use crate::pack::{PackOptions, PackReport, pack_features, pack_images};
 
 #[derive(Args)]
@@ -13,6 +18,9 @@ pub struct Pack {
     /// Folder of the imported backbone.
     #[arg(long)]
     model: PathBuf,
+    /// Folder of the imported mapper: its real side maps the rows, its synth side goes into the index.
+    #[arg(long, value_name = "DIR")]
+    mapper: Option<PathBuf>,
     /// Folder of training images, searched recursively.
     #[arg(
         long,
@@ -20,12 +28,17 @@ pub struct Pack {
         conflicts_with = "features"
     )]
     images: Option<PathBuf>,
-    /// Features instead of images: .npy of float rows, unmapped.
-    #[arg(long, requires = "names")]
-    features: Option<PathBuf>,
-    /// Names of the features' images, one a line.
+    /// Features instead of images, unmapped: a .npy matrix, a torch file with `feats` and `paths`, a
+    /// folder of clip-retrieval, or one that `extract` wrote.
     #[arg(long)]
-    names: Option<PathBuf>,
+    features: Option<PathBuf>,
+    #[command(flatten)]
+    columns: ColumnArguments,
+    /// How the rows of features lie in files.
+    #[arg(long, requires = "features", value_enum, default_value = "auto")]
+    structure: OfRows,
+    #[command(flatten)]
+    clustered: ClusteredArguments,
     /// Folder for the index.
     #[arg(short, long)]
     out: PathBuf,
@@ -41,6 +54,9 @@ pub struct Pack {
     /// Short side of thumbnails in pixels; 0 for none.
     #[arg(long, default_value_t = 256)]
     thumbnail: u32,
+    /// File of the calibrator, as `import --calibrator` and `calibrate` write it.
+    #[arg(long, value_name = "FILE", conflicts_with = "inv_tau")]
+    calibrator: Option<PathBuf>,
     /// The calibrator's inverse temperature.
     #[arg(long, requires = "bias")]
     inv_tau: Option<f32>,
@@ -55,6 +71,16 @@ pub struct Pack {
     limit_megapixels: u32,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum OfRows {
+    /// Clustered from 20,000 rows on.
+    Auto,
+    /// Shards that every query reads.
+    Flat,
+    /// Short codes that every query reads, and rows of which it reads the best.
+    Clustered,
+}
+
 impl Pack {
     pub fn run(self) -> Result<()> {
         let mut options = PackOptions {
@@ -64,6 +90,7 @@ impl Pack {
             metadata: self.metadata,
             cache: self.cache,
             limit_megapixels: self.limit_megapixels,
+            mapper: self.mapper,
             ..PackOptions::new(&self.model, &self.out)
         };
         if let (Some(inv_tau), Some(bias)) = (self.inv_tau, self.bias) {
@@ -73,20 +100,58 @@ impl Pack {
                 fitted: true,
             };
         }
-        let progress = Progress::new("packing");
-        let report = match (&self.images, &self.features, &self.names) {
-            (Some(images), _, _) => pack_images(images, &options, &|done, total| {
-                progress.update(done, total)
-            })?,
-            (None, Some(features), Some(names)) => {
-                pack_features(features, names, &options, &|done, total| {
-                    progress.update(done, total)
-                })?
-            }
-            _ => anyhow::bail!("either --images or --features with --names is needed"),
+        if let Some(file) = &self.calibrator {
+            options.calibrator = read_calibrator(file)?;
+        }
+        let Some(features) = &self.features else {
+            let Some(images) = &self.images else {
+                anyhow::bail!("either --images or --features is needed");
+            };
+            let progress = Progress::new("packing");
+            let report = pack_images(images, &options, &|done, total| {
+                progress.update(done, total);
+            })?;
+            progress.finish();
+            summarise(&self.out, &report);
+            return Ok(());
         };
-        progress.finish();
-        summarise(&self.out, &report);
+        let set = self.columns.open(features)?;
+        let [rows, _] = set.shape();
+        let structure = match self.structure {
+            OfRows::Auto => Structure::usual(rows),
+            OfRows::Flat => Structure::Flat,
+            OfRows::Clustered => Structure::Clustered,
+        };
+        let why = match self.structure {
+            OfRows::Auto => format!("clustered from {CLUSTERED_ROWS} rows on"),
+            _ => "as asked".into(),
+        };
+        let duplicates = self.columns.duplicates();
+        match structure {
+            Structure::Flat => {
+                eprintln!("{rows} rows: a flat index ({why})");
+                let progress = Progress::new("packing");
+                let update = |done, total| progress.update(done, total);
+                let report = pack_features(&set, duplicates, &options, &update)?;
+                progress.finish();
+                summarise(&self.out, &report);
+            }
+            Structure::Clustered => {
+                eprintln!("{rows} rows: a clustered index ({why})");
+                let inputs = Inputs {
+                    features: &set,
+                    paths: &self.columns.paths(features),
+                    columns: &self.columns.columns(),
+                    duplicates,
+                };
+                let steps = Steps::default();
+                let clustered = self.clustered.options();
+                let (report, sizes) = pack_clustered(&inputs, &options, &clustered, &steps)?;
+                steps.finish();
+                summarise(&self.out, &report);
+                println!("{}", described(&sizes));
+            }
+        }
         Ok(())
     }
 }
@@ -96,15 +161,22 @@ pub fn summarise(out: &std::path::Path, report: &PackReport) {
     for (name, reason) in &report.left_out {
         eprintln!("left out: {name}: {reason}");
     }
+    let unnamed = report.left_out_count.saturating_sub(report.left_out.len());
+    if unnamed > 0 {
+        eprintln!("left out: {unnamed} more");
+    }
     let manifest = &report.manifest;
     println!(
-        "{}: {} images, {} left out, {} embedded before; index {:.1} kB in {} shards, model {:.1} MB",
+        "{}: {} images, {} left out, {} embedded before; index {:.1} kB in {} files, model {:.1} MB",
         out.display(),
         manifest.count,
-        report.left_out.len(),
+        report.left_out_count,
         report.reused,
         manifest.totals.index_bytes as f64 / 1e3,
-        manifest.layers[0].shards.len(),
+        manifest.layers.first().map_or_else(
+            || manifest.clusters.iter().flat_map(|c| c.files()).count(),
+            |layer| layer.shards.len(),
+        ),
         manifest.totals.model_bytes as f64 / 1e6,
     );
 }

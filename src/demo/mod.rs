@@ -9,12 +9,15 @@ mod botanical;
 mod canvas;
 mod charts;
 mod craft;
+mod disturb;
 mod elementary;
 mod glass;
+mod ground_truth;
 mod illusions;
 mod ink_branches;
 mod koi;
 mod landscapes;
+mod learn;
 mod line_work;
 mod marbling;
 mod modernists;
@@ -28,6 +31,11 @@ mod watercolour;
 
 use canvas::Canvas;
 use image::RgbImage;
+use rayon::prelude::*;
+
+use crate::preprocess::Pixels;
+pub use ground_truth::{GroundTruthFiles, write_ground_truth};
+pub use learn::{HeldOut, Learned, learn};
 use random::Random;
 pub use training_set::{FIRST_QUERY, GENERATOR_VERSION, WORKS_PER_ARTIST, write};
 
@@ -90,6 +98,24 @@ pub fn paint(artist: usize, work: u32) -> RgbImage {
     canvas.finish(random.bits() as u32)
 }
 
+/// Number of the first work of [`samples`], beyond those of the training set and the queries.
+const FIRST_SAMPLE: u32 = 1 << 20;
+
+/// `count` works by all artists in turn, none of which is in the training set: images of many kinds,
+/// for measurements that need some.
+pub fn samples(count: usize) -> Vec<Pixels> {
+    let paint_one = |i: usize| {
+        let work = FIRST_SAMPLE + (i / ARTISTS.len()) as u32;
+        let image = paint(i % ARTISTS.len(), work);
+        Pixels {
+            width: image.width(),
+            height: image.height(),
+            pixels: image.into_raw(),
+        }
+    };
+    (0..count).into_par_iter().map(paint_one).collect()
+}
+
 /// The caption of a work, such as "Stained Glass, no. 12"; numbers start at 1.
 pub fn title(artist: usize, work: u32) -> String {
     let name = ARTISTS[artist % ARTISTS.len()].name;
@@ -99,7 +125,6 @@ pub fn title(artist: usize, work: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rayon::prelude::*;
     use std::collections::HashSet;
 
     #[test]

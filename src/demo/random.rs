@@ -6,16 +6,7 @@
 
 use std::cell::Cell;
 
-/// Weyl increment of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-/// generators", 2014): 2^64 over the golden ratio, odd.
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// The output permutation of SplitMix64.
-fn scramble(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
+use crate::random::{GOLDEN, scramble};
 
 /// SplitMix64 read by counter: the n-th value is a hash of the key and n. Drawing counts in a cell,
 /// so that a draw may stand anywhere in an expression; order of evaluation is left to right.

@@ -15,6 +15,7 @@
 use super::{ARTISTS, Artist, paint, title};
 use crate::error::{Error, Result};
 use crate::files::{write_atomically, write_json};
+use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -112,8 +113,17 @@ pub fn write(directory: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result
     write_json(&directory.join(MARKER), &Complete::current())
 }
 
-fn work_path(slug: &str, work: u32) -> String {
+pub(super) fn work_path(slug: &str, work: u32) -> String {
     format!("works/{slug}/{work:02}.jpg")
+}
+
+/// `image` as JPEG.
+pub(super) fn encode(image: &RgbImage, quality: u8) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode_image(image)
+        .map_err(|e| Error::format("a picture of the demo", e.to_string()))?;
+    Ok(bytes)
 }
 
 fn query_path(slug: &str) -> String {
@@ -150,11 +160,7 @@ fn paint_all(
         let painter = scope.spawn(move || {
             jobs.par_iter().try_for_each_with(sender, |sender, job| {
                 let image = paint(job.artist, job.work);
-                let mut bytes = Vec::new();
-                JpegEncoder::new_with_quality(&mut bytes, QUALITY)
-                    .encode_image(&image)
-                    .map_err(|e| Error::format(&job.path, e.to_string()))?;
-                write_atomically(&directory.join(&job.path), &bytes)?;
+                write_atomically(&directory.join(&job.path), &encode(&image, QUALITY)?)?;
                 // The receiver outlives the painters, so sending cannot fail.
                 let _ = sender.send(());
                 Ok(())

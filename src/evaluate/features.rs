@@ -1,18 +1,21 @@
-//! A folder of features: three matrices, and lists of the images that their rows belong to.
+//! A folder of features: three matrices, and lists of the images that their rows belong to. The database
+//! may lie elsewhere, in another container.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::database::Database;
 use crate::checkpoint::NpyFile;
 use crate::error::{Error, Result};
+use crate::features::{DATABASE, FeaturesBackbone, FeaturesHead};
 
 /// Features of one kind for database, exemplars and queries, opened.
 pub(super) struct FeatureFolder {
-    pub database: FeatureFile,
+    pub database: Database,
     pub exemplar: FeatureFile,
     pub synth: FeatureFile,
-    /// Names of the database's rows, where they are known.
-    database_names: Option<HashSet<String>>,
+    /// The backbone that made exemplars and queries, where it is known.
+    pub backbone: Option<FeaturesBackbone>,
 }
 
 /// A matrix of features and the rows of the images.
@@ -24,53 +27,56 @@ pub(super) struct FeatureFile {
 }
 
 impl FeatureFolder {
-    /// Opens the folder and reads its lists; of the matrices only the headers.
+    /// Opens the folder and reads its lists; of the matrices only the headers. The database is the one at
+    /// `database`, and `database.npy` of the folder without.
     ///
     /// # Errors
     /// [`Error::Io`] for a file that is not there; [`Error::Format`] for one that is no matrix, for
     /// dimensions that differ, a list of another length than its matrix, an image listed twice with
-    /// different features, and an empty database.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let database = FeatureFile::open(folder.join("database.npy"), &[])?;
-        let list = folder.join("database.txt");
-        let database_names = if list.is_file() {
-            let names = read_list(&list, database.rows.shape()[0])?;
-            Some(names.into_iter().collect())
-        } else {
-            None
-        };
-        let [items, dimension] = database.rows.shape();
-        if items == 0 || dimension == 0 {
-            let reason = format!("a matrix of {items} x {dimension} values, where none may be 0");
-            return Err(Error::format(database.name, reason));
-        }
+    /// different features, and an empty database; [`Error::IdentityMismatch`] for features of different
+    /// backbones.
+    pub fn open(folder: &Path, database: Option<&Path>) -> Result<Self> {
+        let own = folder.join(DATABASE).with_extension("npy");
+        let database = Database::open(database.unwrap_or(&own))?;
+        let head = FeaturesHead::read(folder)?;
         let labelled = |stem: &str| {
             let path = folder.join(format!("{stem}.npy"));
-            let rows = NpyFile::open(&path)?.shape()[0];
-            let file =
-                FeatureFile::open(path, &read_list(&folder.join(format!("{stem}.txt")), rows)?)?;
-            let found = file.rows.shape()[1];
-            if found != dimension {
-                let reason = format!(
-                    "rows of {found} values, where {} has rows of {dimension}",
-                    database.name
-                );
-                return Err(Error::format(file.name, reason));
+            let shape = NpyFile::open(&path)?.shape();
+            if let Some(head) = &head {
+                head.check(folder, stem, shape)?;
             }
-            Ok(file)
+            let list = folder.join(format!("{stem}.txt"));
+            FeatureFile::open(path, &read_list(&list, shape[0])?)
         };
+        let (exemplar, synth) = (labelled("exemplar")?, labelled("synth")?);
+        let like = |name: &str, dimension: usize, file: &FeatureFile| {
+            let found = file.rows.shape()[1];
+            if found == dimension {
+                return Ok(());
+            }
+            let reason = format!("rows of {found} values, where {name} has rows of {dimension}");
+            Err(Error::format(&file.name, reason))
+        };
+        // The rows of an index may have gone through a mapper.
+        if database.index_mappers().is_none() {
+            like(&database.name, database.shape()[1], &exemplar)?;
+        }
+        like(&exemplar.name, exemplar.rows.shape()[1], &synth)?;
+        let backbone = head.and_then(|head| head.backbone);
+        if let (Some(of_rows), Some(of_queries)) = (&database.backbone, &backbone) {
+            of_rows.check_same(&database.name, of_queries, &folder.display().to_string())?;
+        }
         Ok(Self {
-            exemplar: labelled("exemplar")?,
-            synth: labelled("synth")?,
             database,
-            database_names,
+            exemplar,
+            synth,
+            backbone,
         })
     }
 
-    /// Whether the database's list is there and names `path`.
+    /// Whether the names of the database's rows are known and one is `path`.
     pub fn in_database(&self, path: &str) -> bool {
-        let names = self.database_names.as_ref();
-        names.is_some_and(|names| names.contains(path))
+        self.database.names(path)
     }
 }
 
@@ -106,7 +112,7 @@ impl FeatureFile {
 }
 
 /// The lines of a list, which are as many as its matrix has rows.
-fn read_list(path: &Path, rows: usize) -> Result<Vec<String>> {
+pub(super) fn read_list(path: &Path, rows: usize) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     if lines.len() != rows {

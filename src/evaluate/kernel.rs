@@ -1,4 +1,5 @@
 //! The inner loop of the ranking: scores of a few queries with a few database rows, and their counts.
+//! Calibration takes the scores themselves.
 //!
 //! Both operands are packed so that the loop runs along the dimension with the rows side by side: a
 //! *tile* holds [`TILE_QUERIES`] unit queries as `[dimension, TILE_QUERIES]`, a *panel* holds `lanes`
@@ -11,11 +12,11 @@
 
 /// Queries of a tile. With 4, the compiler keeps the sums of a tile and a panel in registers for every
 /// width below; with 8 it keeps them in memory, and the loop is some 15 times slower.
-pub(super) const TILE_QUERIES: usize = 4;
+pub(crate) const TILE_QUERIES: usize = 4;
 
 /// The widths that the loop is compiled for. The wider ones need instructions found at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kernel {
+pub(crate) enum Kernel {
     /// What every machine of the target has (SSE2, NEON).
     Baseline,
     #[cfg(target_arch = "x86_64")]
@@ -34,7 +35,8 @@ impl Kernel {
             if is_x86_feature_detected!("avx2") {
                 kernels.push(Self::Avx2);
             }
-            if is_x86_feature_detected!("avx512f") {
+            // The integer kernel needs the second one; no server or desktop has only the first.
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
                 kernels.push(Self::Avx512);
             }
         }
@@ -78,6 +80,18 @@ impl Kernel {
             Self::Avx512 => unsafe { count_avx512(tile, panel, offsets, thresholds, above) },
         }
     }
+
+    /// Writes the scores of `tile` with `panel` to `scores`, `[TILE_QUERIES, lanes]`.
+    pub fn scores(self, tile: &[f32], panel: &[f32], scores: &mut [f32]) {
+        match self {
+            Self::Baseline => write_sums::<8>(tile, panel, scores),
+            // SAFETY: as for `count`.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { scores_avx2(tile, panel, scores) },
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { scores_avx512(tile, panel, scores) },
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -92,15 +106,29 @@ fn count_avx512(q: &[f32], x: &[f32], offsets: &[usize], thresholds: &[f32], abo
     count::<32>(q, x, offsets, thresholds, above);
 }
 
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn scores_avx2(tile: &[f32], panel: &[f32], scores: &mut [f32]) {
+    write_sums::<16>(tile, panel, scores);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn scores_avx512(tile: &[f32], panel: &[f32], scores: &mut [f32]) {
+    write_sums::<32>(tile, panel, scores);
+}
+
+#[inline(always)]
+fn write_sums<const L: usize>(tile: &[f32], panel: &[f32], scores: &mut [f32]) {
+    let sums = sums::<L>(tile, panel);
+    for (scores, sums) in scores.chunks_exact_mut(L).zip(&sums) {
+        scores.copy_from_slice(sums);
+    }
+}
+
 /// The loop for panels of `L` rows; inlined into its callers, whose instructions it then uses.
 #[inline(always)]
-fn count<const L: usize>(
-    tile: &[f32],
-    panel: &[f32],
-    offsets: &[usize],
-    thresholds: &[f32],
-    above: &mut [u64],
-) {
+fn sums<const L: usize>(tile: &[f32], panel: &[f32]) -> [[f32; L]; TILE_QUERIES] {
     let mut sums = [[0f32; L]; TILE_QUERIES];
     for (q, x) in tile
         .as_chunks::<TILE_QUERIES>()
@@ -114,7 +142,30 @@ fn count<const L: usize>(
             }
         }
     }
-    for (scores, range) in sums.iter().zip(offsets.windows(2)) {
+    sums
+}
+
+/// What [`Kernel::count`] does, for panels of `L` rows.
+#[inline(always)]
+fn count<const L: usize>(
+    tile: &[f32],
+    panel: &[f32],
+    offsets: &[usize],
+    thresholds: &[f32],
+    above: &mut [u64],
+) {
+    count_scores(&sums::<L>(tile, panel), offsets, thresholds, above);
+}
+
+/// Adds the scores of a tile and a panel that reach the thresholds; see [`Kernel::count`].
+#[inline(always)]
+pub(crate) fn count_scores<const L: usize>(
+    scores: &[[f32; L]; TILE_QUERIES],
+    offsets: &[usize],
+    thresholds: &[f32],
+    above: &mut [u64],
+) {
+    for (scores, range) in scores.iter().zip(offsets.windows(2)) {
         let [start, end] = [range[0], range[1]];
         for (threshold, above) in thresholds[start..end].iter().zip(&mut above[start..end]) {
             let count: u32 = scores.iter().map(|s| u32::from(s >= threshold)).sum();
@@ -128,7 +179,7 @@ fn count<const L: usize>(
 }
 
 /// The score of two unit vectors, summed as the kernel does.
-pub(super) fn dot(q: &[f32], x: &[f32]) -> f32 {
+pub(crate) fn dot(q: &[f32], x: &[f32]) -> f32 {
     q.iter().zip(x).fold(0.0, |sum, (q, x)| sum + q * x)
 }
 
@@ -170,6 +221,13 @@ mod tests {
                 .map(|at| (lanes - 1 - at % (lanes - 1)) as u64)
                 .collect();
             assert_eq!(above, expected, "{kernel:?}");
+            let mut written = vec![0.0; queries * lanes];
+            kernel.scores(&tile, &panel, &mut written);
+            for (m, row) in written.chunks_exact(lanes).enumerate() {
+                let q = column(&tile, queries, m);
+                let sums = (0..lanes - 1).map(|l| dot(&q, &column(&panel, lanes, l)));
+                assert_eq!(row[..lanes - 1], sums.collect::<Vec<_>>(), "{kernel:?}");
+            }
         }
     }
 }

@@ -11,21 +11,34 @@
 //! | `database.txt` | optional: their paths, one a line |
 //! | `exemplar.npy`, `exemplar.txt` | `[n, D]`, and the paths of the rows as the test cases write them |
 //! | `synth.npy`, `synth.txt` | the same for the queries |
+//! | `features.json` | optional: the backbone; features of two backbones are never compared |
 //!
-//! Features are unmapped or mapped as the evaluation wants them; the values are f16, f32 or f64.
+//! The values are f16, f32 or f64. The database may lie elsewhere: a `.npy` matrix, another container of
+//! features, or a packed index. Mappers, where given, are applied to what is not mapped yet.
+//!
+//! Rankings are made twice: by the features as they are (`float32`), and as an index ranks (`int8`):
+//! database and exemplars quantized to int8 rows, queries to 13 bits, scores by exact integer sums. The
+//! difference is what quantization costs. A packed index has only the second.
 //!
 //! Invariants: the database is read once for each features folder, however many queries there are; the
 //! ranking is the full one; equal scores rank in the order database rows, then the entry's exemplars;
 //! results do not depend on the machine or on the number of threads.
 
 mod cases;
+mod database;
 mod features;
-mod kernel;
+mod ground_truth;
+mod integer_kernel;
+pub(crate) mod kernel;
 mod metrics;
 mod plot;
 mod queries;
 mod ranks;
 mod report;
+mod scores;
+mod sources;
+mod split;
+mod stream;
 mod unit;
 
 use std::collections::{BTreeMap, HashSet};
@@ -34,15 +47,23 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub use cases::{Case, CaseCounts, Entry, parse_cases};
+pub use ground_truth::{GroundTruth, TruthOptions};
 pub use metrics::RECALL_AT;
 pub use report::{table, write_report};
+pub use scores::QueryScores;
+pub use sources::{FeatureSource, MapperName, NamedMappers};
+pub use split::split_entries;
+pub use stream::{Mappers, RowMap};
 
 use crate::error::{Error, Result};
+use crate::format::shard::DIMENSION_MAX;
 use features::FeatureFolder;
 use kernel::Kernel;
 use metrics::MetricSums;
 use queries::Plan;
-use ranks::{Query, rank};
+use ranks::{Query, Ranks, rank};
+use sources::Maps;
+use stream::Wanted;
 use unit::UnitRows;
 
 /// What to do about images without features and entries without exemplars.
@@ -55,14 +76,23 @@ pub enum Missing {
     Skip,
 }
 
-/// A features folder and what it is called in the results.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeatureSource {
-    /// What was done to the features: `untuned`, `tuned`, …
-    pub name: String,
-    /// Which features they are: `clip`, `dino`, …
-    pub feature: String,
-    pub folder: PathBuf,
+/// How the ranked rows are stored, which is how finely their scores are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rows {
+    /// Unit vectors as they are.
+    Float32,
+    /// As in a packed index.
+    Int8,
+}
+
+/// Which rankings are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RowsWanted {
+    #[default]
+    Both,
+    Float32,
+    Int8,
 }
 
 /// What to evaluate.
@@ -71,15 +101,19 @@ pub struct EvaluateOptions {
     /// Test-case files.
     pub cases: Vec<PathBuf>,
     pub features: Vec<FeatureSource>,
+    pub rows: RowsWanted,
     pub missing: Missing,
 }
 
-/// Metrics of one kind of query of one test case, with one kind of features.
+/// Metrics of one kind of query of one test case, with one kind of features and of rows.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResultRow {
     pub case: String,
     pub name: String,
     pub feature: String,
+    pub rows: Rows,
+    /// Name of the mappers; `None` for features compared as they are.
+    pub mapper: Option<String>,
     pub synth_type: String,
     /// Queries that the metrics are the means over.
     pub queries: usize,
@@ -87,11 +121,12 @@ pub struct ResultRow {
     pub exemplars: usize,
     /// N.
     pub database_items: usize,
-    /// D.
+    /// D of what was compared.
     pub dimension: usize,
-    /// Recall at each of [`RECALL_AT`]; `None` without queries.
+    /// Recall at each of [`RECALL_AT`]; `None` without queries, and where there are no such rows: an
+    /// index has no float rows, and no int8 rows have more than 2048 values.
     pub recall: Option<[f64; RECALL_AT.len()]>,
-    /// mAP; `None` without queries.
+    /// mAP; `None` as for the recall.
     pub mean_average_precision: Option<f64>,
 }
 
@@ -113,7 +148,7 @@ pub struct LeftOut {
 pub struct Evaluation {
     /// The K of the recalls.
     pub recall_at: [u64; RECALL_AT.len()],
-    /// By features, case and synth type, the first two in the order of the options.
+    /// By features, case, synth type and rows, the first two in the order of the options.
     pub results: Vec<ResultRow>,
     pub left_out: Vec<LeftOut>,
     /// Exemplars that a database's list names as well: there they compete with their own exemplar.
@@ -141,14 +176,16 @@ pub fn evaluate(
     // All are opened and looked up before the first is computed with, to fail early.
     let mut work = Vec::new();
     for source in &options.features {
-        let folder = FeatureFolder::open(&source.folder)?;
+        let folder = FeatureFolder::open(&source.folder, source.database.as_deref())?;
+        let maps = source.maps(&folder)?;
+        let wanted = wanted(options.rows, &folder, maps.dimension)?;
         let plan = Plan::new(&cases, source, &folder, options.missing)?;
-        work.push((source, folder, plan));
+        work.push((source, folder, maps, wanted, plan));
     }
-    let total: usize = work
+    let items = work
         .iter()
-        .map(|(_, folder, _)| folder.database.rows.shape()[0])
-        .sum();
+        .map(|(_, folder, ..)| folder.database.shape()[0]);
+    let total: usize = items.sum();
     let mut done = 0;
     let mut evaluation = Evaluation {
         recall_at: RECALL_AT,
@@ -156,28 +193,39 @@ pub fn evaluate(
         left_out: Vec::new(),
         exemplars_in_database: BTreeMap::new(),
     };
-    for (source, folder, plan) in work {
-        let ranks = plan_ranks(&plan, &folder, &|rows| progress(done + rows, total))?;
-        let [database_items, dimension] = folder.database.rows.shape();
+    for (source, folder, maps, wanted, plan) in work {
+        let ranks = plan_ranks(&plan, &folder, &maps, wanted, &|rows| {
+            progress(done + rows, total);
+        })?;
+        let database_items = folder.database.shape()[0];
         done += database_items;
-        let mut sums = vec![MetricSums::default(); plan.groups.len()];
-        for (query, ranks) in plan.queries.iter().zip(&ranks) {
-            sums[query.group].add(ranks);
-        }
-        for (group, sums) in plan.groups.iter().zip(sums) {
-            let means = sums.means();
-            evaluation.results.push(ResultRow {
-                case: group.case.clone(),
-                name: source.name.clone(),
-                feature: source.feature.clone(),
-                synth_type: group.synth_type.clone(),
-                queries: sums.queries(),
-                exemplars: group.exemplars,
-                database_items,
-                dimension,
-                recall: means.map(|(recall, _)| recall),
-                mean_average_precision: means.map(|(_, precision)| precision),
-            });
+        let mut kinds = vec![(Rows::Float32, ranks.float32), (Rows::Int8, ranks.int8)];
+        kinds.retain(|(rows, _)| options.rows.includes(*rows));
+        let sums: Vec<_> = kinds
+            .iter()
+            .map(|(_, ranks)| plan_sums(&plan, ranks))
+            .collect();
+        for (number, group) in plan.groups.iter().enumerate() {
+            for ((rows, _), sums) in kinds.iter().zip(&sums) {
+                let means = sums.as_ref().and_then(|sums| sums[number].means());
+                evaluation.results.push(ResultRow {
+                    case: group.case.clone(),
+                    name: source.name.clone(),
+                    feature: source.feature.clone(),
+                    rows: *rows,
+                    mapper: source
+                        .mapper
+                        .as_ref()
+                        .map(|mapper| mapper.real.name.clone()),
+                    synth_type: group.synth_type.clone(),
+                    queries: group.queries,
+                    exemplars: group.exemplars,
+                    database_items,
+                    dimension: maps.dimension,
+                    recall: means.map(|(recall, _)| recall),
+                    mean_average_precision: means.map(|(_, precision)| precision),
+                });
+            }
         }
         if plan.exemplars_in_database > 0 {
             let known = &mut evaluation.exemplars_in_database;
@@ -188,40 +236,82 @@ pub fn evaluate(
     Ok(evaluation)
 }
 
-impl FeatureSource {
-    /// `name/feature`, or the feature alone where both are the same.
-    pub fn label(&self) -> String {
-        if self.name == self.feature {
-            self.feature.clone()
-        } else {
-            format!("{}/{}", self.name, self.feature)
+impl RowsWanted {
+    fn includes(self, rows: Rows) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Float32 => rows == Rows::Float32,
+            Self::Int8 => rows == Rows::Int8,
         }
     }
+}
+
+/// The rankings that are wanted and that can be made; of one asked for alone, that it can.
+fn wanted(rows: RowsWanted, folder: &FeatureFolder, dimension: usize) -> Result<Wanted> {
+    let possible = Wanted {
+        float32: folder.database.index_mappers().is_none(),
+        int8: dimension <= DIMENSION_MAX,
+    };
+    let name = &folder.database.name;
+    match rows {
+        RowsWanted::Float32 if !possible.float32 => Err(Error::invalid(format!(
+            "{name}: a packed index has int8 rows and no others"
+        ))),
+        RowsWanted::Int8 if !possible.int8 => Err(Error::invalid(format!(
+            "{name}: int8 rows have at most {DIMENSION_MAX} values, not {dimension}"
+        ))),
+        _ => Ok(Wanted {
+            float32: possible.float32 && rows.includes(Rows::Float32),
+            int8: possible.int8 && rows.includes(Rows::Int8),
+        }),
+    }
+}
+
+/// The metrics of each group of the plan, from the ranks of its queries.
+fn plan_sums(plan: &Plan, ranks: &Option<Vec<Vec<u64>>>) -> Option<Vec<MetricSums>> {
+    let ranks = ranks.as_ref()?;
+    let mut sums = vec![MetricSums::default(); plan.groups.len()];
+    for (query, ranks) in plan.queries.iter().zip(ranks) {
+        sums[query.group].add(ranks);
+    }
+    Some(sums)
 }
 
 /// The ranks of the exemplars of each query of the plan.
 fn plan_ranks(
     plan: &Plan,
     folder: &FeatureFolder,
+    maps: &Maps,
+    wanted: Wanted,
     progress: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Vec<u64>>> {
+) -> Result<Ranks> {
     let (exemplar, synth) = (&folder.exemplar, &folder.synth);
-    let exemplars = UnitRows::read(&exemplar.rows, &exemplar.name, &plan.exemplar_rows())?;
-    let vectors = UnitRows::read(&synth.rows, &synth.name, &plan.synth_rows())?;
-    let entries = &plan.exemplars_by_entry;
-    let queries = plan.queries.iter().map(|query| Query {
-        vector: vectors.get(query.row),
-        exemplars: entries[query.entry]
-            .iter()
-            .map(|&row| exemplars.get(row))
-            .collect(),
+    let (exemplar_rows, synth_rows) = (plan.exemplar_rows(), plan.synth_rows());
+    let exemplars = UnitRows::read(
+        &exemplar.rows,
+        &exemplar.name,
+        &exemplar_rows,
+        maps.exemplar,
+    )?;
+    let vectors = UnitRows::read(&synth.rows, &synth.name, &synth_rows, maps.synth)?;
+    let codes = wanted.int8.then(|| exemplars.codes()).transpose()?;
+    let queries = plan.queries.iter().map(|query| {
+        let rows = &plan.exemplars_by_entry[query.entry];
+        Query {
+            vector: vectors.get(query.row),
+            exemplars: rows.iter().map(|&row| exemplars.get(row)).collect(),
+            exemplar_codes: match &codes {
+                Some(codes) => rows.iter().map(|&row| codes.get(row)).collect(),
+                None => Vec::new(),
+            },
+        }
     });
     let queries: Vec<Query> = queries.collect();
-    let database = &folder.database;
     rank(
-        &database.rows,
-        &database.name,
+        &folder.database,
+        maps.database,
         &queries,
+        wanted,
         Kernel::fastest(),
         progress,
     )

@@ -1,14 +1,10 @@
 //! The recalls as an SVG bar chart: a panel for each K, a group of bars for each test case and synth
-//! type, a bar for each kind of features.
+//! type, a bar for each kind of features. A line across a bar is the recall by int8 rows; where there are
+//! no float rows, the bar is those of int8, and hollow.
 
-use std::fmt::Write;
+use super::{RECALL_AT, ResultRow, Rows};
+use crate::svg::{LETTER, colour, escape, line, rectangle, text};
 
-use super::{RECALL_AT, ResultRow};
-
-/// Fill colours of the features in turn: Okabe and Ito's, which colour-blind readers can tell apart.
-const COLOURS: [&str; 7] = [
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442",
-];
 /// Sizes in px.
 const BAR: usize = 34;
 const GROUP_GAP: usize = 28;
@@ -16,7 +12,6 @@ const PANEL: usize = 190;
 const PANEL_GAP: usize = 78;
 const LEFT: usize = 64;
 const RIGHT: usize = 24;
-const LETTER: usize = 7;
 const LINE: usize = 20;
 
 /// Draws the recalls of `rows`. The text is SVG 1.1 without scripts or references.
@@ -84,33 +79,90 @@ pub(super) fn recall_plot(rows: &[ResultRow]) -> String {
                     .iter()
                     .position(|label| *label == name)
                     .unwrap_or(0);
-                let value = recall[panel];
                 let x = middle - bars / 2 + number * BAR;
-                let tall = value * PANEL as f64;
-                let tip = format!("{name}, {} {}: recall@{k} {value:.4}", group.0, group.1);
-                let corner = ((x + 2) as f64, base as f64 - tall);
-                rectangle(
-                    &mut svg,
-                    corner,
-                    ((BAR - 4) as f64, tall),
-                    colour(number),
-                    &tip,
+                let kind = match row.rows {
+                    Rows::Float32 => Mark::Bar,
+                    Rows::Int8 if has_float(rows, row) => Mark::Line,
+                    Rows::Int8 => Mark::Hollow,
+                };
+                let tip = format!(
+                    "{name}, {} {}{}: recall@{k} {:.4}",
+                    group.0,
+                    group.1,
+                    if row.rows == Rows::Int8 {
+                        ", int8 rows"
+                    } else {
+                        ""
+                    },
+                    recall[panel]
                 );
-                let above = base.saturating_sub(tall.round() as usize + 4);
-                text(
+                mark(
                     &mut svg,
-                    (x + BAR / 2, above),
-                    "middle",
-                    10,
-                    &format!("{value:.3}"),
+                    kind,
+                    (x, base),
+                    recall[panel],
+                    (colour(number), &tip),
                 );
             }
         }
     }
-    let caption = "test case, and what its queries are of";
-    text(&mut svg, (LEFT, height - 12), "start", 12, caption);
+    let mut caption = "test case, and what its queries are of".to_owned();
+    if rows.iter().any(|row| row.rows == Rows::Int8) {
+        caption += "; line or hollow bar: int8 rows";
+    }
+    text(&mut svg, (LEFT, height - 12), "start", 12, &caption);
     svg.push_str("</svg>\n");
     svg
+}
+
+/// How a recall is drawn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Bar,
+    Hollow,
+    /// Across the bar of the float rows.
+    Line,
+}
+
+/// Whether the same queries were ranked by float rows too.
+fn has_float(rows: &[ResultRow], row: &ResultRow) -> bool {
+    let key = |row: &ResultRow| {
+        let names = [&row.case, &row.synth_type, &row.name, &row.feature];
+        names.map(String::clone)
+    };
+    rows.iter().any(|other| {
+        other.rows == Rows::Float32 && other.recall.is_some() && key(other) == key(row)
+    })
+}
+
+/// Draws the recall `value` from the base line at `base` up, in the place of a bar that starts at `x`.
+fn mark(
+    svg: &mut String,
+    kind: Mark,
+    (x, base): (usize, usize),
+    value: f64,
+    (colour, tip): (&str, &str),
+) {
+    let tall = value * PANEL as f64;
+    let (left, top) = ((x + 2) as f64, base as f64 - tall);
+    let wide = (BAR - 4) as f64;
+    let words = escape(tip);
+    if kind == Mark::Line {
+        let element = format!(
+            "<line x1=\"{left:.1}\" y1=\"{top:.1}\" x2=\"{:.1}\" y2=\"{top:.1}\" stroke=\"#222\" stroke-width=\"1.5\"><title>{words}</title></line>",
+            left + wide
+        );
+        line(svg, &element);
+        return;
+    }
+    let fill = match kind {
+        Mark::Hollow => format!("#fff\" stroke=\"{colour}"),
+        _ => colour.to_owned(),
+    };
+    rectangle(svg, (left, top), (wide, tall), &fill, tip);
+    let above = base.saturating_sub(tall.round() as usize + 4);
+    let shown = format!("{value:.3}");
+    text(svg, (x + BAR / 2, above), "middle", 10, &shown);
 }
 
 /// The vertical axis from 0 to 1 with grid lines, its name, and the base line at `base`.
@@ -143,43 +195,4 @@ fn label(row: &ResultRow) -> String {
     } else {
         format!("{}/{}", row.name, row.feature)
     }
-}
-
-fn colour(feature: usize) -> &'static str {
-    COLOURS[feature % COLOURS.len()]
-}
-
-fn rectangle(svg: &mut String, (x, y): (f64, f64), (w, h): (f64, f64), fill: &str, tip: &str) {
-    let tip = escape(tip);
-    line(
-        svg,
-        &format!(
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"{fill}\"><title>{tip}</title></rect>"
-        ),
-    );
-}
-
-fn text(svg: &mut String, (x, y): (usize, usize), anchor: &str, size: usize, words: &str) {
-    let words = escape(words);
-    line(
-        svg,
-        &format!(
-            "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{words}</text>"
-        ),
-    );
-}
-
-fn line(svg: &mut String, element: &str) {
-    // Writing to a String does not fail.
-    let _ = writeln!(svg, "{element}");
-}
-
-/// `words` as XML text. Control characters, which XML 1.0 cannot hold, become spaces.
-fn escape(words: &str) -> String {
-    words
-        .replace(char::is_control, " ")
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

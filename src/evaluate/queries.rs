@@ -31,6 +31,7 @@ pub(super) struct PlannedQuery {
 pub(super) struct Group {
     pub case: String,
     pub synth_type: String,
+    pub queries: usize,
     pub exemplars: usize,
 }
 
@@ -61,6 +62,7 @@ impl Plan {
                 plan.groups.push(Group {
                     case: case.name.clone(),
                     synth_type: synth_type.clone(),
+                    queries: 0,
                     exemplars: 0,
                 });
             }
@@ -104,6 +106,7 @@ impl Plan {
                 }
                 let number = plan.exemplars_by_entry.len();
                 for (group, rows) in synth {
+                    plan.groups[group].queries += rows.len();
                     if !rows.is_empty() {
                         plan.groups[group].exemplars += exemplars.len();
                     }

@@ -7,29 +7,44 @@
 //!
 //! Ties: items are in the order of the database's rows, then of the entry's exemplars, and the sort by
 //! descending score is stable. A database row with the score of an exemplar is therefore above it.
+//!
+//! The same counts are kept of float rows and of int8 rows, side by side. What differs is how queries are
+//! packed and which kernel counts.
 
 use rayon::prelude::*;
 
+use super::database::Database;
+use super::integer_kernel::Packed;
 use super::kernel::{Kernel, TILE_QUERIES, dot};
-use super::unit::{Fault, unit_row};
-use crate::checkpoint::NpyFile;
+use super::stream::{Codes, Panels, RowMap, Wanted, chunk_queries, pack_tiles, stream_panels};
+use super::unit::CodeRow;
 use crate::error::Result;
+use crate::score::query::QuantizedQuery;
 
-/// Bytes of the database that are read at a time.
-const BLOCK_BYTES: usize = 8 << 20;
-/// Most queries that one thread takes through a panel; with the panel they stay in its cache.
-const CHUNK_QUERIES: usize = 64;
-
-/// A query, for the ranking: a unit vector, and the unit vectors that it should find.
+/// A query, for the ranking: a unit vector, and what it should find.
 pub(super) struct Query<'a> {
     pub vector: &'a [f32],
+    /// Unit vectors.
     pub exemplars: Vec<&'a [f32]>,
+    /// The same as int8 rows; for a ranking without these, none.
+    pub exemplar_codes: Vec<CodeRow<'a>>,
+}
+
+/// For each query the ranks of its exemplars from 1, ascending: by float rows and by int8 rows, as far as
+/// they were wanted.
+pub(super) struct Ranks {
+    pub float32: Option<Vec<Vec<u64>>>,
+    pub int8: Option<Vec<Vec<u64>>>,
 }
 
 /// Queries that one thread carries through a block.
-struct Chunk {
-    /// Tiles, one after the other, each `[dimension, TILE_QUERIES]`.
-    tiles: Vec<f32>,
+struct Chunk<T> {
+    tiles: T,
+    counts: Counts,
+}
+
+/// How many rows were above each exemplar of some queries.
+struct Counts {
     /// Where the thresholds of each query start, and where the last ones end.
     offsets: Vec<usize>,
     /// Scores of the exemplars of each query, ascending.
@@ -38,45 +53,33 @@ struct Chunk {
     above: Vec<u64>,
 }
 
-impl Chunk {
-    fn new(queries: &[Query], dimension: usize) -> Self {
-        let tiles = queries.len().div_ceil(TILE_QUERIES);
-        let mut chunk = Self {
-            tiles: vec![0.0; tiles * TILE_QUERIES * dimension],
+impl Counts {
+    /// Nothing counted yet; `scores` are those of each query's exemplars.
+    fn new(scores: impl Iterator<Item = Vec<f32>>) -> Self {
+        let mut counts = Self {
             offsets: vec![0],
             thresholds: Vec::new(),
             above: Vec::new(),
         };
-        let packed = chunk.tiles.chunks_exact_mut(TILE_QUERIES * dimension);
-        for (tile, queries) in packed.zip(queries.chunks(TILE_QUERIES)) {
-            for (at, query) in queries.iter().enumerate() {
-                let column = tile.iter_mut().skip(at).step_by(TILE_QUERIES);
-                column.zip(query.vector).for_each(|(to, from)| *to = *from);
-                let exemplars = query.exemplars.iter();
-                let mut scores: Vec<f32> = exemplars.map(|x| dot(query.vector, x)).collect();
-                scores.sort_by(f32::total_cmp);
-                chunk.thresholds.extend(scores);
-                chunk.offsets.push(chunk.thresholds.len());
-            }
+        for mut scores in scores {
+            scores.sort_by(f32::total_cmp);
+            counts.thresholds.extend(scores);
+            counts.offsets.push(counts.thresholds.len());
         }
-        chunk.above = vec![0; chunk.thresholds.len()];
-        chunk
+        counts.above = vec![0; counts.thresholds.len()];
+        counts
     }
 
-    /// Counts the rows of one block, given as panels of `[dimension, lanes]`.
-    fn count(&mut self, kernel: Kernel, panels: &[f32], dimension: usize) {
-        for panel in panels.chunks_exact(kernel.lanes() * dimension) {
-            let tiles = self.tiles.chunks_exact(TILE_QUERIES * dimension);
-            for (tile, first) in tiles.zip((0..).step_by(TILE_QUERIES)) {
-                let last = (first + TILE_QUERIES).min(self.offsets.len() - 1);
-                kernel.count(
-                    tile,
-                    panel,
-                    &self.offsets[first..=last],
-                    &self.thresholds,
-                    &mut self.above,
-                );
-            }
+    /// Calls `count(tile, offsets, thresholds, above)` for each tile.
+    fn each<T>(
+        &mut self,
+        tiles: impl Iterator<Item = T>,
+        count: impl Fn(T, &[usize], &[f32], &mut [u64]),
+    ) {
+        for (tile, first) in tiles.zip((0..).step_by(TILE_QUERIES)) {
+            let last = (first + TILE_QUERIES).min(self.offsets.len() - 1);
+            let offsets = &self.offsets[first..=last];
+            count(tile, offsets, &self.thresholds, &mut self.above);
         }
     }
 
@@ -89,83 +92,96 @@ impl Chunk {
     }
 }
 
-/// Ranks the exemplars of each query among the rows of `database` and themselves.
-///
-/// Returns, for each query, the ranks of its exemplars from 1, ascending. `progress` hears how many rows
-/// have been read. All vectors have the database's dimension, which is not 0.
-///
-/// # Errors
-/// [`Error::Io`](crate::Error::Io); what [`Fault::of`] makes of a row that is not finite or zero.
-pub(super) fn rank(
-    database: &NpyFile,
-    name: &str,
-    queries: &[Query],
-    kernel: Kernel,
-    progress: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Vec<u64>>> {
-    let [rows, dimension] = database.shape();
-    let lanes = kernel.lanes();
-    let share = queries.len().div_ceil(rayon::current_num_threads().max(1));
-    let chunk_queries = share.clamp(1, CHUNK_QUERIES).next_multiple_of(TILE_QUERIES);
-    let mut chunks: Vec<Chunk> = queries
-        .par_chunks(chunk_queries)
-        .map(|queries| Chunk::new(queries, dimension))
-        .collect();
-    let block_rows = (BLOCK_BYTES / 4 / dimension).max(1).next_multiple_of(lanes);
-    let read = |first: usize| database.read_rows_f32(first, block_rows.min(rows - first));
-    let mut block = read(0)?;
-    let mut panels = Vec::new();
-    for first in (0..rows).step_by(block_rows) {
-        pack(&block, dimension, lanes, &mut panels)
-            .map_err(|(row, fault)| fault.of(name, first + row))?;
-        let after = first + block_rows;
-        // The next block is read while this one is counted.
-        let (next, ()) = rayon::join(
-            || {
-                if after < rows {
-                    read(after)
-                } else {
-                    Ok(Vec::new())
-                }
-            },
-            || {
-                let chunks = chunks.par_iter_mut();
-                chunks.for_each(|chunk| chunk.count(kernel, &panels, dimension));
-            },
-        );
-        block = next?;
-        progress(after.min(rows));
+impl Chunk<Vec<f32>> {
+    fn new(queries: &[Query], dimension: usize) -> Self {
+        let vectors: Vec<&[f32]> = queries.iter().map(|query| query.vector).collect();
+        let scores = queries.iter().map(|query| {
+            let exemplars = query.exemplars.iter();
+            exemplars.map(|x| dot(query.vector, x)).collect()
+        });
+        Self {
+            tiles: pack_tiles(&vectors, dimension),
+            counts: Counts::new(scores),
+        }
     }
-    Ok(chunks.iter().flat_map(Chunk::ranks).collect())
+
+    /// Counts the rows of one block, given as panels of `[dimension, lanes]`.
+    fn count(&mut self, kernel: Kernel, panels: &[f32], dimension: usize) {
+        for panel in panels.chunks_exact(kernel.lanes() * dimension) {
+            let tiles = self.tiles.chunks_exact(TILE_QUERIES * dimension);
+            self.counts.each(tiles, |tile, offsets, thresholds, above| {
+                kernel.count(tile, panel, offsets, thresholds, above);
+            });
+        }
+    }
 }
 
-/// Normalises the rows of a block and lays them out as panels; lanes without a row are NaN.
-///
-/// Fails with the first bad row of the block.
-fn pack(
-    block: &[f32],
-    dimension: usize,
-    lanes: usize,
-    panels: &mut Vec<f32>,
-) -> Result<(), (usize, Fault)> {
-    let rows = block.len() / dimension;
-    panels.clear();
-    panels.resize(rows.next_multiple_of(lanes) * dimension, f32::NAN);
-    let bad = panels
-        .par_chunks_exact_mut(lanes * dimension)
-        .zip(block.par_chunks(lanes * dimension))
-        .enumerate()
-        .filter_map(|(panel, (packed, rows))| {
-            let mut unit = vec![0.0; dimension];
-            for (lane, row) in rows.chunks_exact(dimension).enumerate() {
-                if let Err(fault) = unit_row(row, &mut unit) {
-                    return Some((panel * lanes + lane, fault));
-                }
-                let column = packed.iter_mut().skip(lane).step_by(lanes);
-                column.zip(&unit).for_each(|(to, from)| *to = *from);
-            }
-            None
+impl Chunk<Codes> {
+    fn quantized(queries: &[Query], dimension: usize) -> Result<Self> {
+        let codes = queries
+            .iter()
+            .map(|query| QuantizedQuery::new(query.vector));
+        let codes: Vec<QuantizedQuery> = codes.collect::<Result<_>>()?;
+        let scores = queries.iter().zip(&codes).map(|(query, codes)| {
+            let exemplars = query.exemplar_codes.iter();
+            exemplars.map(|(x, scale)| codes.score(x, *scale)).collect()
+        });
+        Ok(Self {
+            counts: Counts::new(scores),
+            tiles: Codes::tiles(&codes, dimension),
         })
-        .find_first(|_| true);
-    bad.map_or(Ok(()), Err)
+    }
+
+    /// Counts the rows of one block.
+    fn count(&mut self, kernel: Kernel, panels: &Codes, dimension: usize) {
+        for panel in panels.iter(dimension, kernel.lanes()) {
+            let tiles = self.tiles.iter(dimension, TILE_QUERIES);
+            self.counts
+                .each(tiles, |tile: Packed, offsets, thresholds, above| {
+                    kernel.count_int8(tile, panel, offsets, thresholds, above);
+                });
+        }
+    }
+}
+
+/// Ranks the exemplars of each query among the rows of `database` and themselves.
+///
+/// The database goes through `map` if there is one; all vectors have the dimension that results, which is
+/// not 0, and for int8 rows at most [`DIMENSION_MAX`](crate::format::shard::DIMENSION_MAX). `progress`
+/// hears how many rows have been read.
+///
+/// # Errors
+/// As [`stream_panels`].
+pub(super) fn rank(
+    database: &Database,
+    map: Option<&dyn RowMap>,
+    queries: &[Query],
+    wanted: Wanted,
+    kernel: Kernel,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Ranks> {
+    let dimension = map.map_or(database.shape()[1], |map| map.dimensions()[1]);
+    let parts = || queries.par_chunks(chunk_queries(queries.len()));
+    let mut float: Vec<Chunk<Vec<f32>>> = Vec::new();
+    if wanted.float32 {
+        float = parts().map(|part| Chunk::new(part, dimension)).collect();
+    }
+    let mut int8: Vec<Chunk<Codes>> = Vec::new();
+    if wanted.int8 {
+        let chunks = parts().map(|part| Chunk::quantized(part, dimension));
+        int8 = chunks.collect::<Result<_>>()?;
+    }
+    let visit = &mut |_, panels: &Panels| {
+        let chunks = float.par_iter_mut();
+        chunks.for_each(|chunk| chunk.count(kernel, &panels.float32, dimension));
+        let chunks = int8.par_iter_mut();
+        chunks.for_each(|chunk| chunk.count(kernel, &panels.int8, dimension));
+    };
+    stream_panels(database, map, wanted, kernel, progress, visit)?;
+    let float32 = float.iter().flat_map(|chunk| chunk.counts.ranks());
+    let int8 = int8.iter().flat_map(|chunk| chunk.counts.ranks());
+    Ok(Ranks {
+        float32: wanted.float32.then(|| float32.collect()),
+        int8: wanted.int8.then(|| int8.collect()),
+    })
 }

@@ -1,21 +1,23 @@
 //! The results as files and as a table to read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::plot::recall_plot;
-use super::{Evaluation, RECALL_AT, ResultRow};
+use super::{Evaluation, RECALL_AT, ResultRow, Rows};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 
-/// Writes `results.json`, `recall.svg` and, for each test case, `<case>.csv` into `folder`.
+/// Writes `results.json`, `recall.svg` and, for each test case, `<case>.csv` for the ranking by float
+/// rows and `<case>-int8.csv` for that by int8 rows, as far as they were made, into `folder`.
 ///
 /// A table has a row for each (name, feature) and, for each synth type, the columns
 /// `<type>-recall@5`, `-recall@10`, `-recall@100` and `<type>-mAP`; a cell without queries is empty.
 /// Returns the paths.
 ///
 /// # Errors
-/// [`Error::Io`]; the files of this call are then removed again.
+/// [`Error::InvalidArgument`] for two tables of one name, as of the cases `a` and `a-int8`;
+/// [`Error::Io`], the files of this call are then removed again.
 pub fn write_report(evaluation: &Evaluation, folder: &Path) -> Result<Vec<PathBuf>> {
     let mut json = serde_json::to_vec_pretty(evaluation)
         .map_err(|e| Error::format("results.json", e.to_string()))?;
@@ -27,12 +29,21 @@ pub fn write_report(evaluation: &Evaluation, folder: &Path) -> Result<Vec<PathBu
             recall_plot(&evaluation.results).into_bytes(),
         ),
     ];
-    let mut by_case: BTreeMap<&str, Vec<&ResultRow>> = BTreeMap::new();
+    let mut by_case: BTreeMap<(&str, &str), Vec<&ResultRow>> = BTreeMap::new();
     for row in &evaluation.results {
-        by_case.entry(&row.case).or_default().push(row);
+        let ending = match row.rows {
+            Rows::Float32 => "",
+            Rows::Int8 => "-int8",
+        };
+        by_case.entry((&row.case, ending)).or_default().push(row);
     }
-    for (case, rows) in by_case {
-        files.push((format!("{case}.csv"), case_csv(&rows)?));
+    for ((case, ending), rows) in by_case {
+        files.push((format!("{case}{ending}.csv"), case_csv(&rows)?));
+    }
+    let mut names = HashSet::new();
+    if let Some((name, _)) = files.iter().find(|(name, _)| !names.insert(name)) {
+        let what = format!("two test cases would have their table in {name}; rename one");
+        return Err(Error::invalid(what));
     }
     let mut written: Vec<PathBuf> = Vec::new();
     for (name, bytes) in files {
@@ -100,23 +111,41 @@ fn cells(row: Option<&ResultRow>) -> [Option<f64>; RECALL_AT.len() + 1] {
 }
 
 /// The results as text in aligned columns, for a terminal.
+///
+/// The last column is what int8 rows cost: the mAP by float rows less that by int8 rows.
 pub fn table(evaluation: &Evaluation) -> String {
-    let mut lines: Vec<Vec<String>> = vec![
-        ["case", "queries of", "name", "feature"]
-            .map(str::to_owned)
-            .into(),
-    ];
-    lines[0].extend(["queries", "exemplars", "N"].map(str::to_owned));
-    lines[0].extend(RECALL_AT.map(|k| format!("recall@{k}")));
-    lines[0].push("mAP".to_owned());
+    let mut header = ["case", "queries of", "name", "feature", "rows"]
+        .map(str::to_owned)
+        .to_vec();
+    header.extend(["queries", "exemplars", "N"].map(str::to_owned));
+    header.extend(RECALL_AT.map(|k| format!("recall@{k}")));
+    header.push("mAP".to_owned());
+    header.push("int8 costs".to_owned());
+    let mut lines = vec![header];
+    let mut float: Option<&ResultRow> = None;
     for row in &evaluation.results {
+        let rows = match row.rows {
+            Rows::Float32 => "float32",
+            Rows::Int8 => "int8",
+        };
         let names = [&row.case, &row.synth_type, &row.name, &row.feature];
         let mut line: Vec<String> = names.map(String::clone).into();
+        line.push(rows.to_owned());
         line.extend([row.queries, row.exemplars, row.database_items].map(|n| n.to_string()));
         line.extend(cells(Some(row)).map(|cell| match cell {
             Some(value) => format!("{value:.4}"),
             None => "-".to_owned(),
         }));
+        // Int8 rows follow the float rows of the same queries.
+        line.push(match (row.rows, float) {
+            (Rows::Int8, Some(float)) => {
+                let of = |row: &ResultRow| row.mean_average_precision;
+                let cost = of(float).zip(of(row)).map(|(float, int8)| float - int8);
+                cost.map_or_else(|| "-".to_owned(), |cost| format!("{cost:+.4}"))
+            }
+            _ => String::new(),
+        });
+        float = (row.rows == Rows::Float32).then_some(row);
         lines.push(line);
     }
     let mut widths = vec![0; lines[0].len()];
@@ -131,7 +160,7 @@ pub fn table(evaluation: &Evaluation) -> String {
         for (at, (cell, width)) in line.iter().zip(&widths).enumerate() {
             // Names to the left, numbers to the right.
             joined += &match at {
-                0..4 => format!("{cell:<width$}  "),
+                0..5 => format!("{cell:<width$}  "),
                 _ => format!("{cell:>width$}  "),
             };
         }

@@ -1,11 +1,13 @@
 //! Content hashes and references to content-named files.
 //!
 //! A file's name carries the first 32 hex digits of its SHA-256 so that caches never hold a stale
-//! one; the full digest stands in the JSON that refers to it, and is checked after every read.
+//! one; the full digest stands in the JSON that refers to it, and is checked after every read. The
+//! many files of a clustered index are named by its head with those 32 digits only, which pin them as well.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::shard::SHARD_BYTES_MAX;
 use crate::error::{Error, Result};
 
 /// A SHA-256 as 64 lower-case hex digits.
@@ -19,6 +21,9 @@ pub fn sha256_hex(bytes: &[u8]) -> Sha256Hex {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Hex digits of a digest that a file's name carries.
+const NAME_DIGITS: usize = 32;
 
 /// One immutable file: its path relative to the JSON that names it, its length and its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +39,18 @@ impl FileRef {
     pub fn of(folder: &str, extension: &str, bytes: &[u8]) -> Self {
         let sha256 = sha256_hex(bytes);
         Self {
-            file: format!("{folder}/{}.{extension}", &sha256[..32]),
+            file: format!("{folder}/{}.{extension}", &sha256[..NAME_DIGITS]),
             bytes: bytes.len() as u64,
             sha256,
+        }
+    }
+
+    /// The reference to a file that is known by the first 16 bytes of its digest.
+    pub fn named(file: &str, bytes: u64, name: &[u8; NAME_DIGITS / 2]) -> Self {
+        Self {
+            file: file.into(),
+            bytes,
+            sha256: hex(name),
         }
     }
 
@@ -63,7 +77,9 @@ impl FileRef {
             });
         }
         let found = sha256_hex(bytes);
-        if found != self.sha256 {
+        // A reference of `named` has the digits of a name; in JSON only whole digests pass `validate`.
+        let pinned = [NAME_DIGITS, found.len()].contains(&self.sha256.len());
+        if !pinned || !found.starts_with(&self.sha256) {
             return Err(Error::Integrity {
                 file: self.file.clone(),
                 expected: self.sha256.clone(),
@@ -117,6 +133,38 @@ impl FileRef {
     }
 }
 
+/// Checks that files `(file, first, number)` cover 0..count once, in order.
+pub(super) fn check_cover<'a>(
+    file: &str,
+    what: &str,
+    shards: impl Iterator<Item = (&'a FileRef, u64, u64)>,
+    count: u64,
+) -> Result<()> {
+    let mut next = 0u64;
+    for (shard, first, rows) in shards {
+        shard.validate(file, SHARD_BYTES_MAX)?;
+        if first != next || rows == 0 {
+            return Err(Error::format(
+                file,
+                format!(
+                    "{what}: {} starts at {first}, expected {next}, with {rows} rows",
+                    shard.file
+                ),
+            ));
+        }
+        next = first
+            .checked_add(rows)
+            .ok_or_else(|| Error::format(file, format!("{what}: row numbers overflow")))?;
+    }
+    if next != count {
+        return Err(Error::format(
+            file,
+            format!("{what}: {next} rows of {count}"),
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +186,30 @@ mod tests {
         flipped[3] ^= 1;
         assert_eq!(file.verify(&flipped).unwrap_err().code(), "integrity");
         assert_eq!(file.verify(&bytes[..9]).unwrap_err().code(), "integrity");
+    }
+
+    #[test]
+    fn a_name_pins_its_file_and_less_than_a_name_does_not() {
+        let bytes = b"some shard".to_vec();
+        let whole = FileRef::of("fine", "bin", &bytes);
+        let digest = Sha256::digest(&bytes);
+        let named = FileRef::named(&whole.file, 10, digest[..16].as_array().unwrap());
+        assert!(whole.sha256.starts_with(&named.sha256));
+        assert!(named.verify(&bytes).is_ok());
+        assert_eq!(named.verify(b"some shart").unwrap_err().code(), "integrity");
+        assert_eq!(named.verify(&bytes[1..]).unwrap_err().code(), "integrity");
+        assert!(
+            named.validate("m", 10).is_err(),
+            "in JSON a digest is whole"
+        );
+        for digits in [0, 1, 31, 33, 63] {
+            let sha256 = whole.sha256[..digits].into();
+            let short = FileRef {
+                sha256,
+                ..whole.clone()
+            };
+            assert!(short.verify(&bytes).is_err(), "{digits} digits passed");
+        }
     }
 
     #[test]

@@ -8,15 +8,16 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::FileRef;
+use super::clustered::Clusters;
+use super::digest::{FileRef, check_cover};
+use super::mapper::{MapperHead, MapperRef, check_pair};
 use super::model::ModelHead;
-use super::shard::{DIMENSION_MAX, SHARD_BYTES_MAX, VERSION, shard_bytes};
+pub use super::shard::COUNT_MAX;
+use super::shard::{DIMENSION_MAX, VERSION, shard_bytes};
 use crate::error::{Error, Result};
 
 /// `format` of a manifest.
 pub const MANIFEST_FORMAT: &str = "data-attribution-index";
-/// More rows than this need another index structure; also keeps row ids within 32 bits.
-pub const COUNT_MAX: u64 = 1 << 31;
 
 /// The index as a whole; see FORMAT.md for each field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +35,11 @@ pub struct Manifest {
     pub dimension: usize,
     pub count: u64,
     pub calibrator: Calibrator,
+    /// Empty in a clustered index.
     pub layers: Vec<Layer>,
+    /// The files of a clustered index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<Clusters>,
     pub items: Items,
     pub thumbnails: Option<Thumbnails>,
     pub totals: Totals,
@@ -48,13 +53,6 @@ pub struct BackboneRef {
     pub identity: String,
     /// The model head (`backbone.json`), relative to the manifest.
     pub head: FileRef,
-}
-
-/// A mapper by name and content hash.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MapperRef {
-    pub name: String,
-    pub identity: String,
 }
 
 /// `influence_i = t_i / sum_j t_j` with `t_i = max(exp(inv_tau * (s_i - max s)) + 0.001 * bias, 0)`.
@@ -157,8 +155,15 @@ impl Manifest {
             .ok_or_else(|| Error::format(file, "no layer `fine` in the encoding `int8-row-scale`"))
     }
 
-    /// Names of all files that queries read, relative to the manifest; without thumbnails.
-    pub fn files(&self, head: &ModelHead) -> HashSet<String> {
+    /// The head of the mapper that a query must go through; `None` for an index without mappers.
+    pub fn mapper_head(&self) -> Option<&FileRef> {
+        self.synth_mapper.as_ref()?.head.as_ref()
+    }
+
+    /// Names of all files that queries read, relative to the manifest; without thumbnails. `mapper` is
+    /// what [`Manifest::mapper_head`] refers to. Those of a clustered index's fine and items files stand in
+    /// its head.
+    pub fn files(&self, head: &ModelHead, mapper: Option<&MapperHead>) -> HashSet<String> {
         let head_file = &self.backbone.head.file;
         let weights = head.files.iter().map(|file| file.beside(head_file).file);
         let rows = self
@@ -167,9 +172,17 @@ impl Manifest {
             .flat_map(|l| &l.shards)
             .map(|s| s.file.file.clone());
         let items = self.items.shards.iter().map(|s| s.file.file.clone());
+        let clusters = self.clusters.iter().flat_map(Clusters::files);
+        let mapper_head = self.mapper_head();
+        let mapper_weights = mapper_head
+            .zip(mapper)
+            .map(|(at, mapper)| mapper.file.beside(&at.file).file);
         weights
+            .chain(mapper_weights)
+            .chain(mapper_head.map(|at| at.file.clone()))
             .chain(rows)
             .chain(items)
+            .chain(clusters.map(|file| file.file.clone()))
             .chain([head_file.clone()])
             .collect()
     }
@@ -185,32 +198,15 @@ impl Manifest {
         if self.count > COUNT_MAX {
             return bad(format!("{} rows, the limit is {COUNT_MAX}", self.count));
         }
-        let c = &self.calibrator;
-        if !c.inv_tau.is_finite() || c.inv_tau < 0.0 || !c.bias.is_finite() {
-            return bad(format!("calibrator inv_tau {} bias {}", c.inv_tau, c.bias));
+        if !self.calibrator.is_sound() {
+            return bad(self.calibrator.unsound());
         }
         self.backbone.head.validate(file, 4 << 20)?;
-        let fine = self.fine(file)?;
-        for shard in &fine.shards {
-            if shard_bytes(shard.rows, self.dimension) != Some(shard.file.bytes) {
-                let (name, bytes, rows) = (&shard.file.file, shard.file.bytes, shard.rows);
-                return bad(format!("{name}: {rows} rows do not take {bytes} bytes"));
-            }
+        check_pair(file, self.real_mapper.as_ref(), self.synth_mapper.as_ref())?;
+        match &self.clusters {
+            Some(clusters) => self.validate_clusters(file, clusters)?,
+            None => self.validate_shards(file)?,
         }
-        let ranges = fine.shards.iter().map(|s| (&s.file, s.first_row, s.rows));
-        check_cover(file, "fine", ranges, self.count)?;
-        if fine.rows != self.count {
-            return bad(format!(
-                "layer fine has {} rows of {}",
-                fine.rows, self.count
-            ));
-        }
-        let ranges = self
-            .items
-            .shards
-            .iter()
-            .map(|s| (&s.file, s.first_item, s.items));
-        check_cover(file, "items", ranges, self.count)?;
         if let Some(thumbnails) = &self.thumbnails {
             let folder = FileRef {
                 file: thumbnails.folder.clone(),
@@ -221,10 +217,56 @@ impl Manifest {
         }
         Ok(())
     }
+
+    fn validate_clusters(&self, file: &str, clusters: &Clusters) -> Result<()> {
+        if self.layers.iter().any(|layer| layer.kind == "fine") || !self.items.shards.is_empty() {
+            return Err(Error::format(
+                file,
+                "`clusters` stands beside a layer `fine` or `items.shards`",
+            ));
+        }
+        clusters.validate(file, self.count)
+    }
+
+    fn validate_shards(&self, file: &str) -> Result<()> {
+        let fine = self.fine(file)?;
+        for shard in &fine.shards {
+            if shard_bytes(shard.rows, self.dimension) != Some(shard.file.bytes) {
+                let (name, bytes, rows) = (&shard.file.file, shard.file.bytes, shard.rows);
+                return Err(Error::format(
+                    file,
+                    format!("{name}: {rows} rows do not take {bytes} bytes"),
+                ));
+            }
+        }
+        let ranges = fine.shards.iter().map(|s| (&s.file, s.first_row, s.rows));
+        check_cover(file, "fine", ranges, self.count)?;
+        if fine.rows != self.count {
+            return Err(Error::format(
+                file,
+                format!("layer fine has {} rows of {}", fine.rows, self.count),
+            ));
+        }
+        let shards = &self.items.shards;
+        let ranges = shards.iter().map(|s| (&s.file, s.first_item, s.items));
+        check_cover(file, "items", ranges, self.count)
+    }
+}
+
+impl Calibrator {
+    /// Whether the two values are ones that a calibrator can have.
+    pub fn is_sound(&self) -> bool {
+        self.inv_tau.is_finite() && self.inv_tau >= 0.0 && self.bias.is_finite()
+    }
+
+    /// What an error says of a calibrator that is not sound.
+    pub(crate) fn unsound(&self) -> String {
+        format!("calibrator inv_tau {} bias {}", self.inv_tau, self.bias)
+    }
 }
 
 /// The start of every JSON file of ours: which format, which version.
-pub(super) fn check_head(file: &str, bytes: &[u8], format: &str) -> Result<()> {
+pub(crate) fn check_head(file: &str, bytes: &[u8], format: &str) -> Result<()> {
     #[derive(Deserialize)]
     struct Head {
         format: Option<String>,
@@ -246,126 +288,6 @@ pub(super) fn check_head(file: &str, bytes: &[u8], format: &str) -> Result<()> {
     }
 }
 
-fn check_cover<'a>(
-    file: &str,
-    what: &str,
-    shards: impl Iterator<Item = (&'a FileRef, u64, u64)>,
-    count: u64,
-) -> Result<()> {
-    let mut next = 0u64;
-    for (shard, first, rows) in shards {
-        shard.validate(file, SHARD_BYTES_MAX)?;
-        if first != next || rows == 0 {
-            return Err(Error::format(
-                file,
-                format!(
-                    "{what}: {} starts at {first}, expected {next}, with {rows} rows",
-                    shard.file
-                ),
-            ));
-        }
-        next = first
-            .checked_add(rows)
-            .ok_or_else(|| Error::format(file, format!("{what}: row numbers overflow")))?;
-    }
-    if next != count {
-        return Err(Error::format(
-            file,
-            format!("{what}: {next} rows of {count}"),
-        ));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// A manifest of two shards and one items file.
-    pub(crate) fn sample() -> Manifest {
-        let shard = |first_row, rows| Shard {
-            file: FileRef::of(
-                "fine",
-                "bin",
-                &vec![first_row as u8; 32 + 8 * rows as usize],
-            ),
-            first_row,
-            rows,
-        };
-        Manifest {
-            format: MANIFEST_FORMAT.into(),
-            version: VERSION,
-            title: "t".into(),
-            description: String::new(),
-            backbone: BackboneRef {
-                name: "b".into(),
-                identity: "i".into(),
-                head: FileRef::of("model", "json", b"{}"),
-            },
-            real_mapper: None,
-            synth_mapper: None,
-            dimension: 4,
-            count: 5,
-            calibrator: Calibrator {
-                inv_tau: 1.0,
-                bias: 0.0,
-                fitted: false,
-            },
-            layers: vec![Layer {
-                kind: "fine".into(),
-                encoding: "int8-row-scale".into(),
-                rows: 5,
-                shards: vec![shard(0, 3), shard(3, 2)],
-            }],
-            items: Items {
-                shards: vec![ItemsShard {
-                    file: FileRef::of("items", "json", b"x"),
-                    first_item: 0,
-                    items: 5,
-                }],
-            },
-            thumbnails: None,
-            totals: Totals::default(),
-        }
-    }
-
-    fn parse(manifest: &Manifest) -> Result<Manifest> {
-        Manifest::parse("m.json", &serde_json::to_vec(manifest).unwrap())
-    }
-
-    #[test]
-    fn a_good_manifest_survives_the_round_trip() {
-        assert_eq!(parse(&sample()).unwrap(), sample());
-    }
-
-    #[test]
-    fn gaps_overlaps_and_missing_rows_are_refused() {
-        type Break = fn(&mut Manifest);
-        let breaks: [Break; 8] = [
-            |m| m.layers[0].shards[1].first_row = 4,
-            |m| m.layers[0].shards[1].first_row = 2,
-            |m| m.layers[0].shards[1].rows = 1,
-            |m| m.layers[0].shards[1].rows = u64::MAX,
-            |m| m.items.shards.clear(),
-            |m| m.layers[0].kind = "coarse".into(),
-            |m| m.dimension = 0,
-            |m| m.layers[0].shards[0].file.file = "../up".into(),
-        ];
-        for (i, damage) in breaks.iter().enumerate() {
-            let mut manifest = sample();
-            damage(&mut manifest);
-            assert_eq!(parse(&manifest).unwrap_err().code(), "format", "break {i}");
-        }
-    }
-
-    #[test]
-    fn a_later_version_is_named_as_such_whatever_else_it_holds() {
-        let json = br#"{"format":"data-attribution-index","version":2,"anything":[]}"#;
-        assert_eq!(
-            Manifest::parse("m", json).unwrap_err().code(),
-            "newer-version"
-        );
-        assert_eq!(Manifest::parse("m", b"[]").unwrap_err().code(), "format");
-        assert_eq!(Manifest::parse("m", b"").unwrap_err().code(), "format");
-    }
-}
+#[path = "manifest_tests.rs"]
+pub(crate) mod tests;

@@ -5,11 +5,16 @@
 //! - every byte that influences a result is covered by a SHA-256 that the JSON above it states;
 //! - everything read from outside is checked before it is used, with checked arithmetic.
 
+pub mod architecture;
+pub mod clustered;
 pub mod digest;
 pub mod manifest;
+pub mod mapper;
 pub mod model;
 pub mod shard;
 
+pub use architecture::{Activation, Architecture, ResnetConfig, VitConfig};
 pub use digest::{FileRef, Sha256Hex, sha256_hex};
 pub use manifest::{Calibrator, Items, ItemsShard, Layer, Manifest, Shard, Thumbnails};
-pub use model::{Activation, ModelHead, TensorEncoding, TensorEntry, VitConfig};
+pub use mapper::{MapperHead, MapperKind, MapperLayer, MapperRef, MapperRole};
+pub use model::{ModelHead, TensorEncoding, TensorEntry};

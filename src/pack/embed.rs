@@ -16,8 +16,8 @@ use crate::source::folder::Folder;
 /// computations must not mix in one index.
 const COMPUTATION: u32 = 1;
 
-/// Where features of a backbone are kept.
-fn cache_folder(identity: &str) -> String {
+/// What computes the features of a backbone, arithmetic included; also where they are kept.
+pub(crate) fn computation(identity: &str) -> String {
     format!("{}-{COMPUTATION}", &identity[..32])
 }
 
@@ -35,7 +35,7 @@ impl Embedder {
         let load = Backbone::load(&source, HEAD_FILE, head.clone(), &Compute::Cpu, &|_, _| {});
         Ok(Self {
             backbone: Arc::new(pollster::block_on(load)?),
-            cache: cache.map(|cache| cache.join(cache_folder(&head.identity))),
+            cache: cache.map(|cache| cache.join(computation(&head.identity))),
         })
     }
 

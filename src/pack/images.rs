@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use walkdir::WalkDir;
 
 use super::embed::Embedder;
-use super::write::{IndexWriter, THUMBNAILS};
+use super::index_folder::THUMBNAILS;
+use super::write::IndexWriter;
 use super::{Item, PackOptions, PackReport, read_head};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
@@ -36,7 +37,7 @@ pub fn pack_images(
     options: &PackOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<PackReport> {
-    let paths = list(folder, &options.out)?;
+    let paths = list_images(folder, Some(&options.out))?;
     if paths.is_empty() {
         return Err(Error::invalid(format!(
             "{}: no image found",
@@ -45,7 +46,7 @@ pub fn pack_images(
     }
     let head = read_head(&options.model)?;
     let embedder = Embedder::open(&options.model, &head, options.cache.as_deref())?;
-    let mut writer = IndexWriter::new(options, head)?;
+    let mut writer = IndexWriter::new(options, head, paths.len())?;
     let (done, reused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let mut left_out = Vec::new();
     for batch in paths.chunks(BATCH) {
@@ -60,9 +61,7 @@ pub fn pack_images(
         for ((_, name), result) in batch.iter().zip(packed) {
             match result {
                 Ok((item, feature)) => {
-                    if let Err(reason) = writer.push(item, &feature)? {
-                        left_out.push((name.clone(), reason));
-                    }
+                    left_out.extend(writer.push_rows(vec![item], &feature)?);
                 }
                 Err(Failure::Image(error)) => left_out.push((name.clone(), error.to_string())),
                 Err(Failure::Index(error)) => return Err(error),
@@ -79,6 +78,7 @@ pub fn pack_images(
     }
     Ok(PackReport {
         manifest: writer.finish()?,
+        left_out_count: left_out.len(),
         left_out,
         reused: reused.into_inner(),
     })
@@ -114,9 +114,9 @@ fn one(
         }
     };
     let item = Item {
-        name: name.to_owned(),
         size: Some((pixels.width, pixels.height)),
         thumbnail,
+        ..Item::named(name.to_owned())
     };
     Ok((item, feature))
 }
@@ -147,9 +147,12 @@ fn write_thumbnail(jpeg: &[u8], out: &Path) -> Result<String> {
 }
 
 /// Image files below `folder`, but not below `out`, with their names relative to it, sorted by name.
-fn list(folder: &Path, out: &Path) -> Result<Vec<(PathBuf, String)>> {
+///
+/// # Errors
+/// [`Error::Io`] for a folder that cannot be read.
+pub fn list_images(folder: &Path, out: Option<&Path>) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
-    let out = out.canonicalize().ok();
+    let out = out.and_then(|out| out.canonicalize().ok());
     let is_index = |path: &Path| out.is_some() && path.canonicalize().ok() == out;
     let walk = WalkDir::new(folder).follow_links(true).into_iter();
     for entry in

@@ -12,6 +12,14 @@ pub struct Metadata {
     pub link: Option<String>,
 }
 
+/// Reads `path`; nothing where there is none.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_if_any(path: Option<&Path>) -> Result<HashMap<String, Metadata>> {
+    path.map_or_else(|| Ok(HashMap::new()), read)
+}
+
 /// Reads `path`, a CSV with a header that has the column `path`.
 ///
 /// # Errors

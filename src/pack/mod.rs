@@ -5,15 +5,24 @@
 //! content and the manifest is written last, so an interrupted or failed pack never leaves a folder
 //! that reads as a whole index: either the old manifest stands with its files, or none.
 
+pub mod clustered;
 mod embed;
 mod features;
 mod images;
+mod index_folder;
+mod items;
+mod mapping;
 mod metadata;
+mod stale;
 mod write;
 
+pub use embed::Embedder;
+pub(crate) use embed::computation;
 pub use features::pack_features;
-pub use images::pack_images;
-pub use write::MANIFEST;
+pub use images::{list_images, pack_images};
+pub use index_folder::MANIFEST;
+pub(crate) use items::Item;
+pub use mapping::PackMapper;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +43,9 @@ pub const DEFAULT_CALIBRATOR: Calibrator = Calibrator {
 pub struct PackOptions {
     /// Folder of the imported backbone.
     pub model: PathBuf,
+    /// Folder of the imported mapper that rows and queries go through; `None` compares backbone features
+    /// as they are.
+    pub mapper: Option<PathBuf>,
     /// Folder of the index.
     pub out: PathBuf,
     pub title: String,
@@ -53,6 +65,7 @@ impl PackOptions {
     pub fn new(model: impl AsRef<Path>, out: impl AsRef<Path>) -> Self {
         Self {
             model: model.as_ref().to_owned(),
+            mapper: None,
             out: out.as_ref().to_owned(),
             title: "Training images".into(),
             description: String::new(),
@@ -69,19 +82,12 @@ impl PackOptions {
 #[derive(Debug)]
 pub struct PackReport {
     pub manifest: Manifest,
-    /// Inputs that were left out, with the reason.
+    /// Inputs that were left out, with the reason: every image, of features the first ten.
     pub left_out: Vec<(String, String)>,
+    /// How many were left out.
+    pub left_out_count: usize,
     /// Features that came from the cache.
     pub reused: usize,
-}
-
-/// One training image or feature on its way into the index.
-#[derive(Clone, Debug)]
-pub(crate) struct Item {
-    pub name: String,
-    pub size: Option<(u32, u32)>,
-    /// Name within the thumbnails folder.
-    pub thumbnail: Option<String>,
 }
 
 /// Reads the head of the model in `folder`.

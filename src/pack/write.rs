@@ -1,256 +1,202 @@
-//! Writing the files of an index, manifest last.
+//! Writing the rows of a flat index as they arrive: shards of whole rows, and items beside.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
+use super::PackOptions;
+use super::index_folder::{Contents, FINE, ITEMS, IndexFolder};
+use super::items::{Item, items_file};
 use super::metadata::{self, Metadata};
-use super::{Item, PackOptions};
+use super::stale::content_digest;
 use crate::error::{Error, Result};
-use crate::files::{write_atomically, write_json};
-use crate::format::manifest::{BackboneRef, ItemColumns, MANIFEST_FORMAT, Totals};
-use crate::format::shard::{self, VERSION, row_stride};
-use crate::format::{FileRef, Items, ItemsShard, Layer, Manifest, ModelHead, Shard, Thumbnails};
-use crate::score::query::normalised;
-
-/// The manifest's file name.
-pub const MANIFEST: &str = "manifest.json";
-/// Folder of the thumbnails.
-pub const THUMBNAILS: &str = "thumbnails";
-const FINE: &str = "fine";
-const ITEMS: &str = "items";
-const MODEL: &str = "model";
+use crate::format::manifest::COUNT_MAX;
+use crate::format::shard::{self, row_stride};
+use crate::format::{FileRef, ItemsShard, Layer, Manifest, ModelHead, Shard};
 
 /// Bytes that a shard aims at; small sets get smaller ones, so that results can stream.
 const SHARD_BYTES: usize = 2 << 20;
 /// Shards that an index has at least, as far as its rows allow.
 const SHARDS_MIN: usize = 8;
+/// Shards that are encoded together at most; their rows are what is held in memory.
+const SHARDS_AT_ONCE: usize = 8;
 const ITEMS_PER_FILE: usize = 4096;
+/// Why a row cannot be one.
+pub(super) const NO_DIRECTION: &str = "the direction of a feature without length is not finite";
 
-/// Collects rows and writes the index.
+/// Takes rows and writes the index.
 ///
-/// Rows are held as f32 until the end, because the size of the shards depends on how many there are:
-/// 400 MB for 100,000 rows of 1,024.
+/// Shards and items are written as they fill. The rows of a shard follow from the number of rows that is
+/// expected, so rows that are left out make the last shard short, or the shards fewer. Held are the rows of
+/// the shards at hand, and of everything written the references alone. Files of a run that fails are
+/// removed, thumbnails excepted.
 pub struct IndexWriter<'a> {
-    options: &'a PackOptions,
-    head: ModelHead,
+    folder: IndexFolder<'a>,
+    rows_per_shard: usize,
     metadata: HashMap<String, Metadata>,
+    /// Unit rows that are in no shard yet, and items that are in no file yet.
     rows: Vec<f32>,
     items: Vec<Item>,
+    count: usize,
+    shards: Vec<Shard>,
+    items_shards: Vec<ItemsShard>,
+    /// The first half of each thumbnail's digest, which its name is made of.
+    thumbnails: HashSet<u128>,
 }
 
 impl<'a> IndexWriter<'a> {
-    pub fn new(options: &'a PackOptions, head: ModelHead) -> Result<Self> {
-        fs::create_dir_all(&options.out).map_err(|e| Error::io(&options.out, e))?;
+    /// Starts an index of at most `expected_rows` rows: writes the model.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Integrity`] for the model's files; those of the metadata;
+    /// [`Error::InvalidArgument`] for more rows than an index can have.
+    pub fn new(options: &'a PackOptions, head: ModelHead, expected_rows: usize) -> Result<Self> {
+        if expected_rows as u64 > COUNT_MAX {
+            let what = format!("{expected_rows} rows, the limit is {COUNT_MAX}");
+            return Err(Error::invalid(what));
+        }
+        let metadata = metadata::read_if_any(options.metadata.as_deref())?;
+        let folder = IndexFolder::open(options, head)?;
+        let by_size = SHARD_BYTES / (4 + row_stride(folder.dimension));
+        let by_count = expected_rows.div_ceil(SHARDS_MIN).max(32);
         Ok(Self {
-            options,
-            head,
-            metadata: match &options.metadata {
-                Some(path) => metadata::read(path)?,
-                None => HashMap::new(),
-            },
+            folder,
+            rows_per_shard: by_size.min(by_count).max(1),
+            metadata,
             rows: Vec::new(),
             items: Vec::new(),
+            count: 0,
+            shards: Vec::new(),
+            items_shards: Vec::new(),
+            thumbnails: HashSet::new(),
         })
     }
 
     /// Number of rows so far.
     pub fn rows(&self) -> usize {
-        self.items.len()
+        self.count
     }
 
-    /// Adds one feature [D]; the inner error says why it cannot be a row.
-    pub fn push(&mut self, item: Item, feature: &[f32]) -> Result<Result<(), String>> {
-        match normalised(feature) {
-            Ok(unit) => {
-                self.rows.extend_from_slice(&unit);
-                self.items.push(item);
-                Ok(Ok(()))
-            }
-            Err(error) => Ok(Err(error.to_string())),
+    /// Adds `features`, unmapped, one row for each of `items`; returns the names of those that cannot be
+    /// rows, with the reason.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when the values are not as many as the items' rows have; [`Error::Io`].
+    pub fn push_rows(
+        &mut self,
+        items: Vec<Item>,
+        features: &[f32],
+    ) -> Result<Vec<(String, String)>> {
+        let input = self.folder.head.dimension;
+        if Some(features.len()) != items.len().checked_mul(input) {
+            return Err(Error::invalid(format!(
+                "{} values for {} rows of {input}",
+                features.len(),
+                items.len(),
+            )));
         }
+        let (units, sound) = self.folder.unit_rows(features)?;
+        let dimension = self.folder.dimension;
+        let mut left_out = Vec::new();
+        let rows = units.chunks_exact(dimension.max(1)).zip(sound);
+        for (item, (unit, sound)) in items.into_iter().zip(rows) {
+            if sound {
+                self.rows.extend_from_slice(unit);
+                self.push_item(item)?;
+            } else {
+                left_out.push((item.name, NO_DIRECTION.into()));
+            }
+        }
+        let at_once = rayon::current_num_threads().min(SHARDS_AT_ONCE);
+        let values = self.rows_per_shard * dimension * at_once;
+        while self.rows.len() >= values.max(1) {
+            let rest = self.rows.split_off(values);
+            let rows = std::mem::replace(&mut self.rows, rest);
+            self.write_rows(&rows)?;
+        }
+        Ok(left_out)
     }
 
-    /// Writes everything and returns the manifest.
+    fn push_item(&mut self, item: Item) -> Result<()> {
+        if let Some(digest) = item.thumbnail.as_ref().and_then(content_digest) {
+            self.thumbnails.insert(digest);
+        }
+        self.items.push(item);
+        self.count += 1;
+        if self.items.len() == ITEMS_PER_FILE {
+            self.write_items()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rest and returns the manifest.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the index that was there before then stands as it was.
     pub fn finish(mut self) -> Result<Manifest> {
-        let out = &self.options.out;
-        let count = self.items.len();
-        let head_ref = self.write_model()?;
-        let shards = self.write_rows()?;
-        let items = self.write_items()?;
-        let rows_bytes: u64 = shards.iter().map(|s| s.file.bytes).sum();
-        let items_bytes: u64 = items.iter().map(|s| s.file.bytes).sum();
-        let manifest = Manifest {
-            format: MANIFEST_FORMAT.into(),
-            version: VERSION,
-            title: self.options.title.clone(),
-            description: self.options.description.clone(),
-            backbone: BackboneRef {
-                name: self.head.name.clone(),
-                identity: self.head.identity.clone(),
-                head: head_ref.clone(),
-            },
-            real_mapper: None,
-            synth_mapper: None,
-            dimension: self.head.dimension,
-            count: count as u64,
-            calibrator: self.options.calibrator,
+        let rows = std::mem::take(&mut self.rows);
+        self.write_rows(&rows)?;
+        if !self.items.is_empty() {
+            self.write_items()?;
+        }
+        let rows_bytes: u64 = self.shards.iter().map(|s| s.file.bytes).sum();
+        let items_bytes: u64 = self.items_shards.iter().map(|s| s.file.bytes).sum();
+        self.folder.finish(Contents {
+            count: self.count as u64,
             layers: vec![Layer {
                 kind: "fine".into(),
                 encoding: "int8-row-scale".into(),
-                rows: count as u64,
-                shards,
+                rows: self.count as u64,
+                shards: self.shards,
             }],
-            items: Items { shards: items },
-            thumbnails: self
-                .items
-                .iter()
-                .any(|i| i.thumbnail.is_some())
-                .then(|| Thumbnails {
-                    folder: THUMBNAILS.into(),
-                    media_type: "image/jpeg".into(),
-                    short_side: self.options.thumbnail,
-                }),
-            totals: Totals {
-                model_bytes: head_ref.bytes + self.head.bytes(),
-                index_bytes: rows_bytes + items_bytes,
-            },
-        };
-        // A manifest that no reader would take must not replace one that they do.
-        let written = serde_json::to_vec(&manifest).unwrap_or_default();
-        Manifest::parse(MANIFEST, &written)?;
-        write_json(&out.join(MANIFEST), &manifest)?;
-        self.remove_stale(&manifest)?;
-        Ok(manifest)
+            items: self.items_shards,
+            thumbnails: self.thumbnails,
+            first_bytes: rows_bytes + items_bytes,
+            ..Contents::default()
+        })
     }
 
-    fn write_model(&self) -> Result<FileRef> {
-        let folder = self.options.out.join(MODEL);
-        for file in &self.head.files {
-            let (from, to) = (self.options.model.join(&file.file), folder.join(&file.file));
-            if fs::read(&to).is_ok_and(|bytes| file.verify(&bytes).is_ok()) {
-                continue;
-            }
-            let bytes = fs::read(&from).map_err(|e| Error::io(&from, e))?;
-            file.verify(&bytes)?;
-            write_atomically(&to, &bytes)?;
-        }
-        let bytes = serde_json::to_vec(&self.head)
-            .map_err(|e| Error::format("model head", e.to_string()))?;
-        let head = FileRef::of(MODEL, "json", &bytes);
-        write_atomically(&self.options.out.join(&head.file), &bytes)?;
-        Ok(head)
-    }
-
-    fn write_rows(&self) -> Result<Vec<Shard>> {
-        let dimension = self.head.dimension;
-        let by_size = SHARD_BYTES / (4 + row_stride(dimension));
-        let by_count = self.items.len().div_ceil(SHARDS_MIN).max(32);
-        let rows_per_shard = by_size.min(by_count).max(1);
-        let mut shards = Vec::new();
-        let mut first_row = 0;
-        for rows in self.rows.chunks(rows_per_shard * dimension) {
-            let bytes = shard::encode(first_row, dimension, rows)?;
-            let file = FileRef::of(FINE, "bin", &bytes);
-            write_atomically(&self.options.out.join(&file.file), &bytes)?;
-            let rows = (rows.len() / dimension) as u64;
-            shards.push(Shard {
+    /// Writes `rows`, which begin where the last shard ends, as shards.
+    fn write_rows(&mut self, rows: &[f32]) -> Result<()> {
+        let (dimension, per_shard) = (self.folder.dimension, self.rows_per_shard);
+        let first_row = self.shards.last().map_or(0, |s| s.first_row + s.rows);
+        let encoded: Vec<(FileRef, Vec<u8>)> = rows
+            .par_chunks(per_shard * dimension.max(1))
+            .enumerate()
+            .map(|(at, rows)| {
+                let first_row = first_row + (at * per_shard) as u64;
+                let bytes = shard::encode(first_row, dimension, rows)?;
+                Ok((FileRef::of(FINE, "bin", &bytes), bytes))
+            })
+            .collect::<Result<_>>()?;
+        self.folder.write_all(&encoded)?;
+        let lengths = rows.chunks(per_shard * dimension.max(1));
+        let mut first_row = first_row;
+        for ((file, _), values) in encoded.into_iter().zip(lengths) {
+            let rows = (values.len() / dimension.max(1)) as u64;
+            self.shards.push(Shard {
                 file,
                 first_row,
                 rows,
             });
             first_row += rows;
         }
-        Ok(shards)
-    }
-
-    fn write_items(&mut self) -> Result<Vec<ItemsShard>> {
-        let mut shards = Vec::new();
-        let mut first_item = 0;
-        for items in self.items.chunks(ITEMS_PER_FILE) {
-            let metadata: Vec<Metadata> = items
-                .iter()
-                .map(|item| self.metadata.remove(&item.name).unwrap_or_default())
-                .collect();
-            let sized = items.iter().all(|item| item.size.is_some());
-            let size = |pick: fn((u32, u32)) -> u32| match sized {
-                true => items
-                    .iter()
-                    .filter_map(|item| item.size.map(pick))
-                    .collect(),
-                false => Vec::new(),
-            };
-            let optional = |pick: fn(&Metadata) -> Option<String>| match metadata
-                .iter()
-                .any(|m| pick(m).is_some())
-            {
-                true => metadata.iter().map(pick).collect(),
-                false => Vec::new(),
-            };
-            let columns = ItemColumns {
-                names: items.iter().map(|item| item.name.clone()).collect(),
-                widths: size(|s| s.0),
-                heights: size(|s| s.1),
-                thumbnails: match items.iter().any(|item| item.thumbnail.is_some()) {
-                    true => items
-                        .iter()
-                        .map(|i| i.thumbnail.clone().unwrap_or_default())
-                        .collect(),
-                    false => Vec::new(),
-                },
-                captions: optional(|m| m.caption.clone()),
-                links: optional(|m| m.link.clone()),
-            };
-            let bytes =
-                serde_json::to_vec(&columns).map_err(|e| Error::format("items", e.to_string()))?;
-            let file = FileRef::of(ITEMS, "json", &bytes);
-            write_atomically(&self.options.out.join(&file.file), &bytes)?;
-            let items = items.len() as u64;
-            shards.push(ItemsShard {
-                file,
-                first_item,
-                items,
-            });
-            first_item += items;
-        }
-        Ok(shards)
-    }
-
-    /// Removes files of an earlier pack that the new manifest does not name.
-    fn remove_stale(&self, manifest: &Manifest) -> Result<()> {
-        let out = &self.options.out;
-        let thumbnails = self.items.iter().filter_map(|i| i.thumbnail.as_ref());
-        let wanted: HashSet<PathBuf> = manifest
-            .files(&self.head)
-            .into_iter()
-            .chain(thumbnails.map(|name| format!("{THUMBNAILS}/{name}")))
-            .map(|name| out.join(name))
-            .collect();
-        for folder in [FINE, ITEMS, MODEL, THUMBNAILS] {
-            remove_unwanted(&out.join(folder), &wanted)?;
-        }
         Ok(())
     }
-}
 
-/// Whether a file has the form of name that only a pack gives; others are never touched.
-fn is_content_named(path: &Path) -> bool {
-    let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("");
-    let ending = path.extension().and_then(|s| s.to_str()).unwrap_or("");
-    stem.len() == 32
-        && stem.bytes().all(|b| b"0123456789abcdef".contains(&b))
-        && ["bin", "json", "jpg"].contains(&ending)
-}
-
-fn remove_unwanted(folder: &Path, wanted: &HashSet<PathBuf>) -> Result<()> {
-    for entry in walkdir::WalkDir::new(folder)
-        .into_iter()
-        .filter_map(Result::ok)
-    {
-        let ours = is_content_named(entry.path()) && !wanted.contains(entry.path());
-        if entry.file_type().is_file() && ours {
-            fs::remove_file(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
-        }
+    /// Writes the items at hand as one file.
+    fn write_items(&mut self) -> Result<()> {
+        let items = std::mem::take(&mut self.items);
+        let count = items.len() as u64;
+        let bytes = items_file(items, &self.metadata)?;
+        let file = FileRef::of(ITEMS, "json", &bytes);
+        self.folder.write_named(&file, &bytes)?;
+        let last = self.items_shards.last();
+        self.items_shards.push(ItemsShard {
+            file,
+            first_item: last.map_or(0, |s| s.first_item + s.items),
+            items: count,
+        });
+        Ok(())
     }
-    Ok(())
 }

@@ -1,48 +1,62 @@
 //! The GPU scorer: the same result as [`super::cpu`], on the device that the backbone runs on.
 //!
-//! Per shard one submission: upload, score every row, select the best k of (best so far + new rows).
-//! All scores stay on the device for the calibrator; only k pairs and one sum are read back. A failed
-//! submission leaves the buffers that it should have written as they were, so every readback is checked
-//! against what it must contain, and is an error instead of zeros when it does not.
+//! Rows are uploaded as they come, scored, and offered to the selection of the best k ([`super::select_gpu`]),
+//! which stays on the device, as do all scores for the calibrator; only k pairs and one sum are read back. A
+//! failed submission leaves the buffers that it should have written as they were, so every readback is
+//! checked against what it must contain, and is an error instead of zeros when it does not.
 
 use std::rc::Rc;
 
-use super::check_shard;
-use super::query::QuantizedQuery;
-use super::top_k::{self, Hit};
+use super::kernels::{Form, Kernel, Kernels, NORMALISER_SUMS, QUERY_BYTES, groups};
+use super::planes::{Block, codes_block, rows_block};
+use super::select_gpu::Selection;
+use super::top_k::Hit;
+use super::{Query, check_codes, check_shard};
 use crate::device::GpuDevice;
 use crate::error::{Error, Result};
-use crate::format::{Calibrator, shard::FineShard};
-use crate::score::kernels::{Kernels, NORMALISER_SUMS, PAIR_BYTES, STATE_BYTES, groups};
+use crate::format::Calibrator;
+use crate::format::clustered::{CodeRows, Head};
+use crate::format::shard::FineShard;
+
+/// Most scores in one buffer: 16 MB.
+const SCORES_MAX: usize = 4 << 20;
 
 /// Scores and best rows of one query on the GPU.
 pub struct GpuScorer {
     gpu: Rc<GpuDevice>,
     kernels: Rc<Kernels>,
-    query: QuantizedQuery,
+    kernel: Rc<Kernel>,
+    query: Query,
     count: u64,
-    k: usize,
-    /// Rows in `best`.
-    selected: usize,
+    /// Rows that came.
+    rows: usize,
+    selection: Selection,
     query_buffer: wgpu::Buffer,
-    scores: wgpu::Buffer,
-    best: wgpu::Buffer,
-    state: wgpu::Buffer,
     params: wgpu::Buffer,
-    upload: Option<Upload>,
+    scores: Vec<Scores>,
+    pub(super) upload: Option<Upload>,
 }
 
-/// Buffers for the rows of one shard, reused while shards are no larger.
-struct Upload {
-    codes: wgpu::Buffer,
-    scales: wgpu::Buffer,
-    pairs: wgpu::Buffer,
-    rows_max: usize,
+/// A buffer of scores, in the order in which the rows came.
+struct Scores {
+    buffer: wgpu::Buffer,
+    filled: usize,
+    capacity: usize,
+}
+
+/// Rows on the device; the buffers are used again while blocks are no larger.
+pub(super) struct Upload {
+    planes: wgpu::Buffer,
+    values: wgpu::Buffer,
+    bases: wgpu::Buffer,
+    pub rows: usize,
+    pub first_id: u32,
+    params: [u32; 2],
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        for buffer in [&self.codes, &self.scales, &self.pairs] {
+        for buffer in [&self.planes, &self.values, &self.bases] {
             buffer.destroy();
         }
     }
@@ -51,15 +65,9 @@ impl Drop for Upload {
 /// Browsers would free the buffers only when they collect garbage.
 impl Drop for GpuScorer {
     fn drop(&mut self) {
-        for buffer in [
-            &self.query_buffer,
-            &self.scores,
-            &self.best,
-            &self.state,
-            &self.params,
-        ] {
-            buffer.destroy();
-        }
+        self.query_buffer.destroy();
+        self.params.destroy();
+        self.scores.iter().for_each(|s| s.buffer.destroy());
     }
 }
 
@@ -67,177 +75,211 @@ impl GpuScorer {
     /// A ranking of an index of `count` rows that keeps the best `k`.
     ///
     /// # Errors
-    /// [`Error::Device`] when the scores do not fit into one buffer of the device.
-    pub fn new(gpu: Rc<GpuDevice>, query: QuantizedQuery, count: u64, k: usize) -> Result<Self> {
-        let limit = gpu.device().limits().max_storage_buffer_binding_size;
-        if count * 4 > limit {
-            return Err(Error::device(format!(
-                "{count} scores do not fit into a buffer of {limit} bytes"
-            )));
-        }
-        let k = (count as usize).min(k).max(1);
+    /// [`Error::Device`] when k rows do not fit into one buffer of the device.
+    pub fn new(gpu: Rc<GpuDevice>, query: impl Into<Query>, count: u64, k: usize) -> Result<Self> {
+        let query = query.into();
         let kernels = gpu.kernels();
-        let query_buffer = gpu.storage("query", query.codes.len() * 4);
+        let selection = Selection::new(&gpu, &kernels, count as usize, k)?;
+        let query_buffer = gpu.uniform("query", QUERY_BYTES);
+        let (codes, form) = match &query {
+            Query::Rows(query) => {
+                let words = query.codes.len() / 4;
+                (query.codes.as_slice(), Form::Rows { words })
+            }
+            // The fields of equal shift of a word are four dimensions that follow each other.
+            Query::Codes(query) => (query.codes(), Form::of_codes(query.widths())),
+        };
         gpu.queue()
-            .write_buffer(&query_buffer, 0, bytemuck::cast_slice(&query.codes));
+            .write_buffer(&query_buffer, 0, bytemuck::cast_slice(codes));
         Ok(Self {
-            scores: gpu.storage("scores", count as usize * 4),
-            best: gpu.storage("best", k * PAIR_BYTES),
-            state: gpu.storage("top-k state", STATE_BYTES),
             params: gpu.uniform("parameters", 32),
+            kernel: kernels.scan(gpu.device(), form),
+            selection,
             query_buffer,
+            scores: Vec::new(),
             upload: None,
             gpu,
             kernels,
             query,
             count,
-            k,
-            selected: 0,
+            rows: 0,
         })
     }
 
     /// See [`super::Scorer::add`].
     pub fn add(&mut self, file: &str, shard: &FineShard) -> Result<()> {
-        check_shard(file, shard, self.query.dimension, self.count)?;
+        let query = self.query.rows()?;
+        check_shard(file, shard, query.dimension, self.count)?;
         let rows = shard.rows();
-        if rows == 0 {
-            return Ok(());
+        let most = self.rows_max(shard.stride);
+        for first in (0..rows).step_by(most) {
+            let query = self.query.rows()?;
+            let block = rows_block(query, shard, first, most.min(rows - first));
+            self.upload(block);
+            self.scan();
         }
-        let upload = match self.upload.take() {
-            Some(upload) if upload.rows_max >= rows => upload,
-            _ => Upload {
-                codes: self.gpu.storage("codes", rows * shard.stride),
-                scales: self.gpu.storage("scales", rows * 4),
-                pairs: self.gpu.storage("pairs", (self.k + rows) * PAIR_BYTES),
-                rows_max: rows,
-            },
-        };
-        let (old, total) = (self.selected, self.selected + rows);
-        let wanted = self.k.min(total);
-        let queue = self.gpu.queue();
-        queue.write_buffer(&upload.codes, 0, bytemuck::cast_slice(&shard.codes));
-        queue.write_buffer(&upload.scales, 0, bytemuck::cast_slice(&shard.scales));
-        let params = [
-            rows as u32,
-            (shard.stride / 4) as u32,
-            shard.first_row as u32,
-            old as u32,
-            self.query.scale.to_bits(),
-        ];
-        queue.write_buffer(&self.params, 0, bytemuck::cast_slice(&params));
-        let mut state = vec![0u32; STATE_BYTES / 4];
-        state[..2].copy_from_slice(&[total as u32, wanted as u32]);
-        queue.write_buffer(&self.state, 0, bytemuck::cast_slice(&state));
-
-        let kernels = &self.kernels;
-        let score = kernels.score.bind(
-            &self.gpu,
-            &[
-                &self.params,
-                &upload.codes,
-                &upload.scales,
-                &self.query_buffer,
-                &self.scores,
-                &upload.pairs,
-            ],
-        );
-        let select = |kernel: &super::kernels::Kernel| {
-            kernel.bind(&self.gpu, &[&self.state, &upload.pairs, &self.best])
-        };
-        let (histogram, choose, gather) = (
-            select(&kernels.histogram),
-            select(&kernels.choose),
-            select(&kernels.gather),
-        );
-        let mut encoder = self.gpu.encoder();
-        encoder.copy_buffer_to_buffer(&self.best, 0, &upload.pairs, 0, (old * PAIR_BYTES) as u64);
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            kernels.score.dispatch(&mut pass, &score, groups(rows));
-            // With no more rows than wanted, a prefix of zero lets every row through.
-            if total > wanted {
-                for _ in 0..8 {
-                    kernels
-                        .histogram
-                        .dispatch(&mut pass, &histogram, groups(total));
-                    kernels.choose.dispatch(&mut pass, &choose, 1);
-                }
-            }
-            kernels.gather.dispatch(&mut pass, &gather, groups(total));
-        }
-        queue.submit([encoder.finish()]);
-        self.selected = wanted;
-        self.upload = Some(upload);
         Ok(())
+    }
+
+    /// See [`super::Scorer::add_codes`].
+    pub fn add_codes(&mut self, file: &str, head: &Head, codes: &CodeRows) -> Result<()> {
+        let query = self.query.codes()?;
+        check_codes(file, head, codes, query, self.count)?;
+        let rows = codes.rows();
+        let most = self.rows_max(4 * codes.words_per_row);
+        for first in (0..rows).step_by(most) {
+            let query = self.query.codes()?;
+            let block = codes_block(query, head, codes, first, most.min(rows - first));
+            self.upload(block);
+            self.scan();
+        }
+        Ok(())
+    }
+
+    /// Rows of `bytes` bytes that fit into one buffer.
+    fn rows_max(&self, bytes: usize) -> usize {
+        let limit = self.gpu.device().limits().max_storage_buffer_binding_size;
+        (limit as usize / bytes.max(4) / 4 * 4).max(4)
+    }
+
+    pub(super) fn upload(&mut self, block: Block) {
+        let fits = |buffer: &wgpu::Buffer, bytes: usize| buffer.size() >= bytes as u64;
+        let bytes = [
+            16 * block.planes.len(),
+            4 * block.values.len(),
+            8 * block.bases.len(),
+        ];
+        let old = self.upload.take().filter(|old| {
+            fits(&old.planes, bytes[0]) && fits(&old.values, bytes[1]) && fits(&old.bases, bytes[2])
+        });
+        let mut upload = old.unwrap_or_else(|| Upload {
+            planes: self.gpu.storage("planes", bytes[0]),
+            values: self.gpu.storage("scales or terms", bytes[1]),
+            bases: self.gpu.storage("bases", bytes[2]),
+            rows: 0,
+            first_id: 0,
+            params: [0; 2],
+        });
+        let queue = self.gpu.queue();
+        queue.write_buffer(&upload.planes, 0, bytemuck::cast_slice(&block.planes));
+        queue.write_buffer(&upload.values, 0, bytemuck::cast_slice(&block.values));
+        queue.write_buffer(&upload.bases, 0, bytemuck::cast_slice(&block.bases));
+        upload.rows = block.rows;
+        upload.first_id = block.first_id;
+        upload.params = block.params;
+        self.upload = Some(upload);
+    }
+
+    /// Scores the uploaded rows, in as many dispatches as the selection and the buffers of scores want.
+    pub(super) fn scan(&mut self) {
+        let Some(upload) = self.upload.take() else {
+            return;
+        };
+        let mut start = 0;
+        while start < upload.rows {
+            let full = self.scores.last().is_none_or(|s| s.filled == s.capacity);
+            if full {
+                let left = (self.count as usize).saturating_sub(self.rows);
+                let capacity = left.clamp(upload.rows - start, SCORES_MAX.max(upload.rows));
+                self.scores.push(Scores {
+                    buffer: self.gpu.storage("scores", capacity * 4),
+                    filled: 0,
+                    capacity,
+                });
+            }
+            let Some(scores) = self.scores.last_mut() else {
+                return;
+            };
+            let rows = (upload.rows - start).min(scores.capacity - scores.filled);
+            let rows = self.selection.accepts(rows);
+            let params = [
+                start as u32,
+                (start + rows) as u32,
+                upload.rows.div_ceil(4) as u32,
+                upload.first_id,
+                scores.filled as u32,
+                upload.params[0],
+                upload.params[1],
+            ];
+            let queue = self.gpu.queue();
+            queue.write_buffer(&self.params, 0, bytemuck::cast_slice(&params));
+            // The kernel for rows has no bases.
+            let buffers = [
+                &self.params,
+                &scores.buffer,
+                &self.selection.pairs,
+                &self.selection.state,
+                &upload.planes,
+                &self.query_buffer,
+                &upload.values,
+                &upload.bases,
+            ];
+            let resources = buffers.map(|b| b.as_entire_binding());
+            let group = self.kernel.bind(&self.gpu, &resources);
+            let mut encoder = self.gpu.encoder();
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                // Four rows an invocation; the first and the last four may lie in part outside.
+                self.kernel
+                    .dispatch(&mut pass, &group, groups(rows.div_ceil(4) + 1));
+            }
+            self.selection.offered(&self.kernels, &mut encoder, rows);
+            self.gpu.queue().submit([encoder.finish()]);
+            scores.filled += rows;
+            self.rows += rows;
+            start += rows;
+        }
+        self.upload = Some(upload);
     }
 
     /// The best rows so far, best first.
     pub async fn hits(&mut self) -> Result<Vec<Hit>> {
-        if self.selected == 0 {
-            return Ok(Vec::new());
+        self.selection
+            .hits(&self.gpu, &self.kernels, self.count)
+            .await
+    }
+
+    /// See [`super::Scorer::normaliser`].
+    pub async fn normaliser(&mut self, calibrator: &Calibrator, best: f32) -> Result<f64> {
+        let sums = self.gpu.storage("sums", NORMALISER_SUMS * 4);
+        let counts = self.gpu.storage("counts", NORMALISER_SUMS * 4);
+        for scores in &self.scores {
+            let params = [
+                scores.filled as u32,
+                calibrator.inv_tau.to_bits(),
+                calibrator.effective_bias().to_bits(),
+                best.to_bits(),
+            ];
+            let queue = self.gpu.queue();
+            queue.write_buffer(&self.params, 0, bytemuck::cast_slice(&params));
+            let resources =
+                [&self.params, &scores.buffer, &sums, &counts].map(|b| b.as_entire_binding());
+            let group = self.kernels.partial.bind(&self.gpu, &resources);
+            self.run(&self.kernels.partial, &group, NORMALISER_SUMS as u32 / 64);
         }
-        let bytes = self
-            .gpu
-            .read(&[(&self.state, 16), (&self.best, self.selected * PAIR_BYTES)])
-            .await?;
+        let resources = [&sums, &counts].map(|b| b.as_entire_binding());
+        let group = self.kernels.combine.bind(&self.gpu, &resources);
+        self.run(&self.kernels.combine, &group, 1);
+        let bytes = self.gpu.read(&[(&sums, 4), (&counts, 4)]).await?;
+        sums.destroy();
+        counts.destroy();
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
-        let (state, pairs) = words.split_at(4);
-        let mut hits: Vec<Hit> = pairs
-            .chunks_exact(2)
-            .map(|pair| Hit {
-                id: pair[1],
-                score: top_k::unordered(pair[0]),
-            })
-            .collect();
-        top_k::sort(&mut hits);
-        let sound = state[3] as usize == self.selected
-            && hits
-                .iter()
-                .all(|h| u64::from(h.id) < self.count && h.score.is_finite())
-            && hits.windows(2).all(|pair| pair[0].id != pair[1].id);
-        if sound {
-            Ok(hits)
-        } else {
-            Err(Error::device("the ranking that was read back is not one"))
+        let (sum, rows) = (f32::from_bits(words[0]), words[1]);
+        match sum.is_finite() && rows == self.rows as u32 {
+            true => Ok(f64::from(sum)),
+            false => Err(Error::device(format!(
+                "the sum of influences that was read back is {sum}, of {rows} rows instead of {}",
+                self.rows
+            ))),
         }
     }
 
-    /// See [`super::Scorer::normaliser`]; valid once every row was added.
-    pub async fn normaliser(&mut self, calibrator: &Calibrator, best: f32) -> Result<f64> {
-        let bias = calibrator.effective_bias();
-        let params = [
-            self.count as u32,
-            calibrator.inv_tau.to_bits(),
-            bias.to_bits(),
-            best.to_bits(),
-        ];
-        self.gpu
-            .queue()
-            .write_buffer(&self.params, 0, bytemuck::cast_slice(&params));
-        let sums = self.gpu.storage("sums", NORMALISER_SUMS * 4);
-        let buffers = [&self.params, &self.scores, &sums];
-        let partial = self.kernels.partial.bind(&self.gpu, &buffers);
-        let combine = self.kernels.combine.bind(&self.gpu, &[&sums]);
+    fn run(&self, kernel: &Kernel, group: &wgpu::BindGroup, groups: u32) {
         let mut encoder = self.gpu.encoder();
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            let partial_groups = NORMALISER_SUMS as u32 / 64;
-            self.kernels
-                .partial
-                .dispatch(&mut pass, &partial, partial_groups);
-            self.kernels.combine.dispatch(&mut pass, &combine, 1);
+            kernel.dispatch(&mut pass, group, groups);
         }
         self.gpu.queue().submit([encoder.finish()]);
-        let bytes = self.gpu.read(&[(&sums, 4)]).await?;
-        sums.destroy();
-        let sum = bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)[0];
-        // The best row alone contributes 1 + b.
-        if sum.is_finite() && sum >= 0.999 * (1.0 + bias).max(0.0) {
-            Ok(f64::from(sum))
-        } else {
-            Err(Error::device(format!(
-                "the sum of influences that was read back is {sum}"
-            )))
-        }
     }
 }

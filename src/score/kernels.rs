@@ -1,14 +1,28 @@
-//! The scoring kernels as compiled pipelines, made once per device.
+//! The scoring kernels as compiled pipelines, made once per device; scans once per form of rows.
 //!
 //! Every shader here validates under naga (when the tests run natively) and under Tint (in the browser
 //! tests), and needs no optional feature.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::rc::Rc;
+
 use crate::device::GpuDevice;
+use crate::format::clustered::Widths;
 
 /// Bytes of a (ordered score, id) pair.
 pub const PAIR_BYTES: usize = 8;
-/// Bytes of `State` in `select_top_k.wgsl`.
-pub const STATE_BYTES: usize = (6 + 256) * 4;
+/// Bytes of `State` in `candidates.wgsl` and `select_top_k.wgsl`.
+pub const STATE_BYTES: usize = 16;
+/// Rounds of a selection.
+pub const ROUNDS: usize = 8;
+/// Bytes of the rounds' results in `select_top_k.wgsl`.
+pub const ROUND_BYTES: usize = (ROUNDS + 1) * 16;
+/// Bytes of the rounds' histograms.
+pub const HISTOGRAM_BYTES: usize = ROUNDS * 256 * 4;
+/// Bytes of the query in the scoring shaders.
+pub const QUERY_BYTES: usize = 512 * 16;
 /// Partial sums in `normaliser.wgsl`.
 pub const NORMALISER_SUMS: usize = 1024;
 
@@ -24,20 +38,19 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Binds `buffers` to this kernel's binding numbers, in order.
-    pub fn bind(&self, gpu: &GpuDevice, buffers: &[&wgpu::Buffer]) -> wgpu::BindGroup {
+    /// Binds `resources` to this kernel's binding numbers, in order.
+    pub fn bind(
+        &self,
+        gpu: &GpuDevice,
+        resources: &[wgpu::BindingResource<'_>],
+    ) -> wgpu::BindGroup {
         let entries: Vec<_> = self
             .bindings
             .iter()
-            .filter_map(|binding| {
-                let buffer = match buffers.len() {
-                    1 => buffers.first(),
-                    _ => buffers.get(*binding as usize),
-                };
-                buffer.map(|buffer| wgpu::BindGroupEntry {
-                    binding: *binding,
-                    resource: buffer.as_entire_binding(),
-                })
+            .zip(resources)
+            .map(|(binding, resource)| wgpu::BindGroupEntry {
+                binding: *binding,
+                resource: resource.clone(),
             })
             .collect();
         gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
@@ -55,12 +68,32 @@ impl Kernel {
     }
 }
 
+/// What a scan reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// int8 rows of so many words.
+    Rows { words: usize },
+    /// Codes with so many words of 8, of 4 and of 2 bits.
+    Codes { words: [usize; 3] },
+}
+
+impl Form {
+    /// The form of codes of `widths`.
+    pub fn of_codes(widths: Widths) -> Self {
+        let words = [widths.eight / 4, widths.four / 8, widths.two / 16];
+        Self::Codes { words }
+    }
+}
+
 /// All kernels of the scorer.
 pub struct Kernels {
-    pub score: Kernel,
+    /// Scans, compiled for their form when one is first asked for.
+    scans: RefCell<HashMap<Form, Rc<Kernel>>>,
+    pub begin: Kernel,
     pub histogram: Kernel,
     pub choose: Kernel,
     pub gather: Kernel,
+    pub finish: Kernel,
     pub partial: Kernel,
     pub combine: Kernel,
 }
@@ -68,36 +101,104 @@ pub struct Kernels {
 impl Kernels {
     /// Compiles the kernels for `device`.
     pub fn new(device: &wgpu::Device) -> Self {
-        let module = |label: &str, source: &'static str| {
-            device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(label),
-                source: wgpu::ShaderSource::Wgsl(source.into()),
-            })
-        };
-        let score = module("score_rows", include_str!("../../shaders/score_rows.wgsl"));
-        let select = module(
-            "select_top_k",
-            include_str!("../../shaders/select_top_k.wgsl"),
-        );
-        let sum = module("normaliser", include_str!("../../shaders/normaliser.wgsl"));
-        let kernel = |module: &wgpu::ShaderModule, entry: &str, bindings| Kernel {
-            pipeline: device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(entry),
-                layout: None,
-                module,
-                entry_point: Some(entry),
-                compilation_options: Default::default(),
-                cache: None,
-            }),
-            bindings,
-        };
+        let select = module(device, include_str!("../../shaders/select_top_k.wgsl"));
+        let sum = module(device, include_str!("../../shaders/normaliser.wgsl"));
+        let select = |entry, bindings| kernel(device, &select, entry, bindings);
+        let sum = |entry, bindings| kernel(device, &sum, entry, bindings);
         Self {
-            score: kernel(&score, "main", &[0, 1, 2, 3, 4, 5]),
-            histogram: kernel(&select, "histogram", &[0, 1]),
-            choose: kernel(&select, "choose", &[0]),
-            gather: kernel(&select, "gather", &[0, 1, 2]),
-            partial: kernel(&sum, "partial", &[0, 1, 2]),
-            combine: kernel(&sum, "combine", &[2]),
+            scans: RefCell::default(),
+            begin: select("begin", &[0, 1, 2, 4]),
+            histogram: select("histogram", &[0, 1, 2, 4, 5]),
+            choose: select("choose", &[0, 4, 6]),
+            gather: select("gather", &[1, 2, 3, 4]),
+            finish: select("finish", &[0, 1, 3, 4]),
+            partial: sum("partial", &[0, 1, 2, 3]),
+            combine: sum("combine", &[2, 3]),
         }
     }
+
+    /// The scan of rows of `form`.
+    pub fn scan(&self, device: &wgpu::Device, form: Form) -> Rc<Kernel> {
+        let compile = || {
+            let bindings: &[u32] = match form {
+                Form::Rows { .. } => &[0, 1, 2, 3, 4, 5, 6],
+                Form::Codes { .. } => &[0, 1, 2, 3, 4, 5, 6, 7],
+            };
+            let module = module(device, &scan_source(form));
+            Rc::new(kernel(device, &module, "main", bindings))
+        };
+        let mut scans = self.scans.borrow_mut();
+        scans.entry(form).or_insert_with(compile).clone()
+    }
+}
+
+fn module(device: &wgpu::Device, source: &str) -> wgpu::ShaderModule {
+    device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    })
+}
+
+fn kernel(
+    device: &wgpu::Device,
+    module: &wgpu::ShaderModule,
+    entry: &str,
+    bindings: &'static [u32],
+) -> Kernel {
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(entry),
+        layout: None,
+        module,
+        entry_point: Some(entry),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    Kernel { pipeline, bindings }
+}
+
+/// Words that are written out one by one.
+const UNROLLED: usize = 16;
+
+/// The shader that scans rows of `form`. Up to [`UNROLLED`] words of a width are written out one by one: their
+/// places in the query are constants, which processors multiply by without loading them first. More words
+/// are read by a loop over as many, as compilers take long over long functions.
+fn scan_source(form: Form) -> String {
+    let (classes, end) = match form {
+        Form::Rows { words } => ([words, 0, 0], include_str!("../../shaders/score_rows.wgsl")),
+        Form::Codes { words } => (words, include_str!("../../shaders/score_codes.wgsl")),
+    };
+    let mut lines = String::new();
+    let mut q = 0;
+    // Writing to a String cannot fail.
+    for (words, (name, vectors)) in classes
+        .into_iter()
+        .zip([("eight", 1), ("four", 2), ("two", 4)])
+    {
+        let loops = if words > UNROLLED {
+            words / UNROLLED
+        } else {
+            0
+        };
+        if loops > 0 {
+            let step = UNROLLED * vectors;
+            let end = q + loops * step;
+            let _ = writeln!(lines, "for (var q = {q}u; q < {end}u; q += {step}u) {{");
+            for word in 0..UNROLLED {
+                let _ = writeln!(lines, "{name}(&sums, planes[at], q + {}u);", word * vectors);
+                lines.push_str("at += stride;\n");
+            }
+            lines.push_str("}\n");
+            q = end;
+        }
+        for _ in loops * UNROLLED..words {
+            let _ = writeln!(lines, "{name}(&sums, planes[at], {q}u);\nat += stride;");
+            q += vectors;
+        }
+    }
+    format!(
+        "{}{}fn products(first: u32, stride: u32) -> vec4<i32> {{\n\
+         var sums = Sums();\nvar at = first;\n{lines}return whole(sums);\n}}\n{end}",
+        include_str!("../../shaders/candidates.wgsl"),
+        include_str!("../../shaders/score_words.wgsl"),
+    )
 }

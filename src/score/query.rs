@@ -59,20 +59,26 @@ impl QuantizedQuery {
 /// # Errors
 /// [`Error::NotFinite`] when the norm is zero, NaN or infinite.
 pub fn normalised(feature: &[f32]) -> Result<Vec<f32>> {
-    let norm = feature
-        .iter()
-        .map(|x| f64::from(*x).powi(2))
-        .sum::<f64>()
-        .sqrt();
-    if !norm.is_finite() || norm < 1e-30 {
-        return Err(Error::NotFinite {
+    let mut unit = vec![0.0; feature.len()];
+    match normalise(feature, &mut unit) {
+        true => Ok(unit),
+        false => Err(Error::NotFinite {
             what: "the direction of a feature without length".into(),
-        });
+        }),
     }
-    Ok(feature
-        .iter()
-        .map(|x| (f64::from(*x) / norm) as f32)
-        .collect())
+}
+
+/// Writes to `unit` [D] what [`normalised`] makes of `feature` [D]; `false` where it fails.
+pub fn normalise(feature: &[f32], unit: &mut [f32]) -> bool {
+    let squares = feature.iter().map(|x| f64::from(*x).powi(2));
+    let norm = squares.sum::<f64>().sqrt();
+    if !norm.is_finite() || norm < 1e-30 {
+        return false;
+    }
+    for (unit, x) in unit.iter_mut().zip(feature) {
+        *unit = (f64::from(*x) / norm) as f32;
+    }
+    true
 }
 
 #[cfg(test)]

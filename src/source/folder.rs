@@ -1,8 +1,10 @@
 //! An index in a local folder.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::{Fetched, MANIFEST_BYTES_MAX, Source};
+use super::{Fetched, MANIFEST_BYTES_MAX, RowRange, Source};
 use crate::error::{Error, Result};
 use crate::format::FileRef;
 
@@ -48,5 +50,29 @@ impl Source for Folder {
 
     async fn read_manifest(&self, name: &str) -> Result<Vec<u8>> {
         self.load(name, MANIFEST_BYTES_MAX)
+    }
+
+    async fn read_ranges(
+        &self,
+        file: &str,
+        file_bytes: u64,
+        ranges: &[RowRange],
+    ) -> Result<Option<Vec<Vec<u8>>>> {
+        let path = self.path.join(file);
+        let failed = |e| Error::io(&path, e);
+        let mut opened = File::open(&path).map_err(failed)?;
+        if opened.metadata().map_err(failed)?.len() != file_bytes {
+            // Another file than the caller knows: read as a whole it is found to be that.
+            return Ok(None);
+        }
+        let mut parts = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            range.check(file, file_bytes)?;
+            let mut part = vec![0; range.bytes as usize];
+            opened.seek(SeekFrom::Start(range.first)).map_err(failed)?;
+            opened.read_exact(&mut part).map_err(failed)?;
+            parts.push(part);
+        }
+        Ok(Some(parts))
     }
 }

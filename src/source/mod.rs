@@ -1,8 +1,11 @@
 //! Where files come from: a folder natively, plain static HTTP in the browser.
 //!
 //! Invariant: [`Source::read`] returns only bytes whose SHA-256 is the one that the reference pins, so
-//! no later stage can meet a truncated, swapped or stale file.
+//! no later stage can meet a truncated, swapped or stale file. Parts of a file, from
+//! [`Source::read_ranges`] and [`Source::kept_rows`], are not checked here: [`row_store`] does that.
 
+#[cfg(target_arch = "wasm32")]
+mod fetch;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
 #[cfg(target_arch = "wasm32")]
@@ -11,6 +14,11 @@ pub mod http;
 mod verified_cache;
 
 pub mod memory;
+pub mod row_range;
+pub mod row_store;
+
+pub use row_range::RowRange;
+pub use row_store::{FineRows, RowStore, RowStoreOptions, Traffic};
 
 use std::collections::HashSet;
 
@@ -46,6 +54,33 @@ pub trait Source {
     /// # Errors
     /// As [`Source::read`], without integrity.
     async fn read_manifest(&self, name: &str) -> Result<Vec<u8>>;
+
+    /// Reads parts of `file`, which has `file_bytes` bytes: one answer of the asked length for each range,
+    /// unchecked. `None`: this place gives no ranges, and the caller reads whole files.
+    ///
+    /// # Errors
+    /// As [`Source::read`], without integrity; [`crate::Error::InvalidArgument`] for a range that is
+    /// empty or not in the file.
+    async fn read_ranges(
+        &self,
+        file: &str,
+        file_bytes: u64,
+        ranges: &[RowRange],
+    ) -> Result<Option<Vec<Vec<u8>>>> {
+        let _ = (file, file_bytes, ranges);
+        Ok(None)
+    }
+
+    /// What [`Source::keep_rows`] last kept for `file`, unchecked; `None` without a cache.
+    async fn kept_rows(&self, file: &str) -> Option<Vec<u8>> {
+        let _ = file;
+        None
+    }
+
+    /// Keeps `entry` for `file`, or with `None` forgets it. A cache may be full or absent: nothing fails.
+    async fn keep_rows(&self, file: &str, entry: Option<&[u8]>) {
+        let _ = (file, entry);
+    }
 
     /// Hears that `manifest`, read under `name`, is sound and needs just `files`: a source with a cache
     /// keeps the one for visits offline and forgets other files of the same index.

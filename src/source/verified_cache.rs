@@ -2,7 +2,10 @@
 //!
 //! The cache is a convenience: where it is absent, full or blocked, files are simply fetched again.
 //! Whatever comes out is verified like a download; what does not verify is deleted, so that damage
-//! heals itself.
+//! heals itself. When the browser's quota is full, the rows of fine files that were written longest ago
+//! make room; when that is not enough, new files go without.
+
+use std::cell::Cell;
 
 use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
@@ -13,10 +16,14 @@ use crate::format::FileRef;
 
 /// Name of the cache; rises with the format.
 const CACHE_NAME: &str = "data-attribution-1";
+/// Ends the URL under which rows of a fine file are kept; no host is asked for it.
+const ROWS: &str = "?rows";
 
 /// A handle to the cache, or to nothing.
 pub struct VerifiedCache {
     cache: Option<Cache>,
+    /// Making room did not help: not tried again.
+    full: Cell<bool>,
 }
 
 impl VerifiedCache {
@@ -24,6 +31,7 @@ impl VerifiedCache {
     pub async fn open() -> Self {
         Self {
             cache: Self::try_open().await,
+            full: Cell::new(false),
         }
     }
 
@@ -40,8 +48,22 @@ impl VerifiedCache {
         if file.verify(&bytes).is_ok() {
             return Some(bytes);
         }
-        settle(self.cache.as_ref()?.delete_with_str(url)).await;
+        self.delete(url).await;
         None
+    }
+
+    /// The entry of rows for the fine file at `url`, whatever it is.
+    pub async fn get_rows(&self, url: &str) -> Option<Vec<u8>> {
+        self.get_unpinned(&format!("{url}{ROWS}")).await
+    }
+
+    /// Stores an entry of rows for the fine file at `url`, or with `None` deletes it.
+    pub async fn put_rows(&self, url: &str, entry: Option<&[u8]>) {
+        let url = format!("{url}{ROWS}");
+        match entry {
+            Some(entry) => self.put(&url, entry).await,
+            None => self.delete(&url).await,
+        }
     }
 
     /// The bytes stored under `url`, whatever they are.
@@ -54,24 +76,64 @@ impl VerifiedCache {
 
     /// Stores `bytes` under `url`; a full quota is no error.
     pub async fn put(&self, url: &str, bytes: &[u8]) {
-        let Some(cache) = &self.cache else { return };
+        if self.try_put(url, bytes).await || self.full.get() {
+            return;
+        }
+        let room = self.forget_oldest_rows().await;
+        self.full.set(!room || !self.try_put(url, bytes).await);
+    }
+
+    async fn try_put(&self, url: &str, bytes: &[u8]) -> bool {
+        let Some(cache) = &self.cache else {
+            return true;
+        };
         let body: Object = Uint8Array::from(bytes).into();
-        if let Ok(response) = Response::new_with_opt_buffer_source(Some(&body)) {
-            settle(cache.put_with_str(url, &response)).await;
+        match Response::new_with_opt_buffer_source(Some(&body)) {
+            Ok(response) => JsFuture::from(cache.put_with_str(url, &response))
+                .await
+                .is_ok(),
+            Err(_) => true,
         }
     }
 
-    /// Deletes every entry whose URL `wanted` does not want.
+    async fn delete(&self, url: &str) {
+        if let Some(cache) = &self.cache {
+            settle(cache.delete_with_str(url)).await;
+        }
+    }
+
+    /// Deletes the older half of the entries of rows; says whether there were any.
+    async fn forget_oldest_rows(&self) -> bool {
+        let Some(cache) = &self.cache else {
+            return false;
+        };
+        // Keys come in the order in which entries were last written.
+        let mut rows = self.entries().await;
+        rows.retain(|request| request.url().ends_with(ROWS));
+        rows.truncate(rows.len().div_ceil(2));
+        for request in &rows {
+            settle(cache.delete_with_request(request)).await;
+        }
+        !rows.is_empty()
+    }
+
+    async fn entries(&self) -> Vec<Request> {
+        let Some(cache) = &self.cache else {
+            return Vec::new();
+        };
+        let keys = settle(cache.keys()).await;
+        let keys = keys
+            .map(|keys| js_sys::Array::from(&keys))
+            .unwrap_or_default();
+        keys.iter().filter_map(|key| key.dyn_into().ok()).collect()
+    }
+
+    /// Deletes every entry whose URL `wanted` does not want; rows go with their file.
     pub async fn retain(&self, wanted: impl Fn(&str) -> bool) {
         let Some(cache) = &self.cache else { return };
-        let Some(keys) = settle(cache.keys()).await else {
-            return;
-        };
-        for request in js_sys::Array::from(&keys).iter() {
-            let Ok(request) = request.dyn_into::<Request>() else {
-                continue;
-            };
-            if !wanted(&request.url()) {
+        for request in self.entries().await {
+            let url = request.url();
+            if !wanted(url.strip_suffix(ROWS).unwrap_or(&url)) {
                 settle(cache.delete_with_request(&request)).await;
             }
         }

@@ -49,10 +49,12 @@ impl Host for WorkerHost {
                 hits,
                 rows,
                 total_rows,
+                completeness,
             } => Event::Hits {
                 hits: self.absolute(hits),
                 rows,
                 total_rows,
+                completeness,
             },
             other => other,
         };

@@ -11,7 +11,9 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortSignal;
 
-use crate::attribution::{Attribution, Attributor, ResultHit, Timings};
+use crate::attribution::{
+    Ask, Attribution, Attributor, Completeness, Host, Quality, ResultHit, Timings,
+};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::preprocess::{DEFAULT_LIMIT_MEGAPIXELS, Pixels, decode};
@@ -49,6 +51,7 @@ struct OpenOptions {
 #[serde(default, rename_all = "camelCase")]
 struct AttributeOptions {
     top_k: usize,
+    quality: Quality,
     limit_megapixels: u32,
 }
 
@@ -56,7 +59,17 @@ impl Default for AttributeOptions {
     fn default() -> Self {
         Self {
             top_k: 100,
+            quality: Quality::default(),
             limit_megapixels: DEFAULT_LIMIT_MEGAPIXELS,
+        }
+    }
+}
+
+impl AttributeOptions {
+    fn ask(&self) -> Ask {
+        Ask {
+            top_k: self.top_k,
+            quality: self.quality,
         }
     }
 }
@@ -67,6 +80,7 @@ struct ResultObject {
     hits: Vec<ResultHit>,
     remaining_influence: f64,
     count: u64,
+    completeness: Completeness,
     device: &'static str,
     timings: Timings,
     bytes: ResultBytes,
@@ -76,6 +90,7 @@ struct ResultObject {
 struct ResultBytes {
     fetched: u64,
     cached: u64,
+    requests: u64,
 }
 
 /// An opened index.
@@ -152,6 +167,29 @@ impl Session {
             .map_err(thrown)
     }
 
+    /// Ranks the training images by a feature of the backbone that was computed elsewhere.
+    #[wasm_bindgen(js_name = attributeFeature)]
+    pub async fn attribute_feature(
+        &self,
+        feature: Vec<f32>,
+        options: JsValue,
+        on_event: Function,
+        signal: Option<AbortSignal>,
+    ) -> Result<JsValue, JsValue> {
+        self.answer(options, on_event, signal, async |host, options| {
+            let ask = options.ask();
+            let ranked = self.attributor.attribute_feature(&feature, ask, host);
+            ranked.await
+        })
+        .await
+        .map_err(thrown)
+    }
+
+    /// Keeps what queries have read in parts, for later visits.
+    pub async fn save(&self) {
+        self.attributor.save().await;
+    }
+
     /// Facts of the index and the device.
     #[wasm_bindgen(getter)]
     pub fn info(&self) -> Result<JsValue, JsValue> {
@@ -168,36 +206,53 @@ impl Session {
         on_event: Function,
         signal: Option<AbortSignal>,
     ) -> Result<JsValue> {
+        self.answer(options, on_event, signal, async |host, options| {
+            let start = host.now_ms();
+            let pixels = pixels(options.limit_megapixels)?;
+            let decode_ms = host.now_ms() - start;
+            let ask = options.ask();
+            let mut answer = self.attributor.attribute(&pixels, ask, host).await?;
+            answer.timings.decode_ms = decode_ms;
+            answer.timings.total_ms += decode_ms;
+            Ok(answer)
+        })
+        .await
+    }
+
+    /// What `attribute` gives, as JavaScript sees it; the signal ends its downloads.
+    async fn answer(
+        &self,
+        options: JsValue,
+        on_event: Function,
+        signal: Option<AbortSignal>,
+        attribute: impl AsyncFnOnce(&WorkerHost, AttributeOptions) -> Result<Attribution>,
+    ) -> Result<JsValue> {
         let options: AttributeOptions = parse_options(options)?;
-        let start = host::now_ms();
-        let pixels = pixels(options.limit_megapixels)?;
-        let decode_ms = host::now_ms() - start;
         self.attributor.source().set_signal(signal.clone());
         let host = WorkerHost::new(on_event, signal, self.base.clone());
-        let done = self
-            .attributor
-            .attribute(&pixels, options.top_k, &host)
-            .await;
+        let done = attribute(&host, options).await;
         self.attributor.source().set_signal(None);
         let Attribution {
             hits,
             remaining_influence,
             count,
-            mut timings,
+            completeness,
+            timings,
             fetched_bytes,
             cached_bytes,
+            requests,
         } = done?;
-        timings.decode_ms = decode_ms;
-        timings.total_ms += decode_ms;
         to_js(&ResultObject {
             hits: host.absolute(hits),
             remaining_influence,
             count,
+            completeness,
             device: self.attributor.device_name(),
             timings,
             bytes: ResultBytes {
                 fetched: fetched_bytes,
                 cached: cached_bytes,
+                requests,
             },
         })
     }

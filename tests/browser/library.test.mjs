@@ -137,7 +137,9 @@ test("a second visit fetches nothing but the manifest, and a damaged cached file
 });
 
 test("broken shards are named errors, and nothing that was fetched is lost", async () => {
-  const [one, two] = shards();
+  const [one, two, ...more] = shards();
+  const others = [two, ...more];
+  const total = (field) => others.reduce((sum, shard) => sum + shard[field], 0);
   const bytesOf = (shard) => readFileSync(join(site.folder, "demo", shard.file));
   const flipped = Buffer.from(bytesOf(one));
   flipped[flipped.length >> 1] ^= 4;
@@ -150,7 +152,9 @@ test("broken shards are named errors, and nothing that was fetched is lost", asy
   };
   for (const [name, answer] of Object.entries(cases)) {
     const page = await blank();
-    server.faults.set(`/demo/${one.file}`, () => answer);
+    // The broken shard comes last: by then the page has scored all others.
+    const scored = (rows) => page.waitForFunction((rows) => window.events.some((event) => event.type === "index" && event.rows >= rows), rows);
+    server.faults.set(`/demo/${one.file}`, () => scored(total("rows")).then(() => answer));
     await openIndex(page, manifest(), { device: "cpu" });
     const result = await attribute(page, query(), { topK: 5 });
     assert.equal(result.error, "integrity", `${name}: ${result.message}`);
@@ -159,7 +163,9 @@ test("broken shards are named errors, and nothing that was fetched is lost", asy
     // The same attributor answers once the host is mended, fetching only what was broken.
     const mended = await attribute(page, query(), { topK: 5 });
     assert.equal(mended.error, undefined, mended.message);
-    assert.ok(mended.bytes.cached > 0, "nothing was kept");
+    assert.deepEqual(server.requests.filter((path) => path.includes("/fine/")), [`/demo/${one.file}`]);
+    assert.equal(mended.bytes.fetched, one.bytes);
+    assert.equal(mended.bytes.cached, total("bytes"));
   }
 });
 
@@ -204,7 +210,7 @@ test("manifests that do not fit are refused by name", async () => {
   };
   variant("newer.json", (m) => (m.version = 99));
   variant("wrong.json", (m) => (m.backbone.identity = "0".repeat(64)));
-  variant("mapped.json", (m) => (m.synth_mapper = { name: "tuned", identity: "1" }));
+  variant("mapped.json", (m) => (m.synth_mapper = { name: "tuned", identity: "1", kind: "mlp", pair: "2" }));
   variant("format.json", (m) => delete m.layers);
   writeFileSync(join(site.folder, "demo/text.json"), "<!doctype html>");
   const page = await blank();

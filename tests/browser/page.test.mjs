@@ -73,6 +73,32 @@ test("an example is attributed on the page, with an empty console, by its own ar
   await context.close();
 });
 
+test("another index can be chosen: the same image is ranked again, by unmapped features", async () => {
+  const { context, page, problems } = await openPage(browser, base, { viewport: { width: 1280, height: 900 } });
+  const choice = page.locator(".index-choice select");
+  assert.equal(await choice.locator("option").count(), 2);
+  const { slug } = QUERIES[4];
+  await page.locator(`button.example[data-slug="${slug}"]`).click();
+  await settled(page);
+  const answer = () => page.evaluate(() => {
+    const { result, info, src } = document.querySelector("data-attribution");
+    return { mapper: info.mapper, fitted: info.calibrator.fitted, first: result.hits[0], src };
+  });
+  const tuned = await answer();
+  assert.ok(tuned.mapper && tuned.fitted, JSON.stringify(tuned));
+  await choice.selectOption("demo/untuned/manifest.json");
+  await page.waitForFunction(() => document.querySelector("data-attribution").state !== "done");
+  await settled(page);
+  const untuned = await answer();
+  assert.equal(untuned.src, "demo/untuned/manifest.json");
+  assert.ok(!untuned.mapper && !untuned.fitted, JSON.stringify(untuned));
+  assert.ok(untuned.first.name.startsWith(`${slug}/`));
+  assert.notEqual(untuned.first.score, tuned.first.score);
+  assert.equal(await choice.inputValue(), "demo/untuned/manifest.json");
+  assert.deepEqual(problems, []);
+  await context.close();
+});
+
 test("the keyboard alone is enough, in the dark and at 360 pixels", async () => {
   const { context, page, problems } = await openPage(browser, base, { viewport: { width: 360, height: 740 }, colorScheme: "dark" });
   const focused = () => page.evaluate(() => document.activeElement?.shadowRoot?.activeElement?.className ?? "");

@@ -1,0 +1,343 @@
+//! One query of a clustered index, short of the exact kind.
+//!
+//! Every row of the index is in one of four parts: reranked (exact score known), waiting (among the best by
+//! code), below (scored, but not among those), unread. [`Search::with_state`] tells the estimates which is which.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::ClusteredIndex;
+use super::control::{ControlRow, control_scores, prior};
+use crate::attribution::Quality;
+use crate::attribution::estimate::{
+    Below, Candidate, ClusterScores, Curve, ErrorModel, Pair, ResidualVariance, Rule, ScoreError,
+    State, Unread, expected_hits, file_order, mass, tail_share,
+};
+use crate::error::{Error, Result};
+use crate::format::Calibrator;
+use crate::format::clustered::{CodeRows, Control};
+use crate::score::calibrator::unnormalised;
+use crate::score::{CodeQuery, FineQuery, Hit, Scorer, top_k};
+use crate::source::row_store::Traffic;
+
+/// A quick answer stops to read codes when fewer than this share of the hits is expected in the rest.
+const FAST_UNREAD: f64 = 0.03;
+
+/// An interval of the sum of influences that reaches further than this share to each side is narrowed by
+/// reranking so many rows that stand for the others.
+const PROBED_WIDTH: f64 = 0.01;
+const PROBES: usize = 256;
+
+/// What is known so far.
+pub(super) struct Search<'a> {
+    index: &'a ClusteredIndex,
+    query: Rc<CodeQuery>,
+    fine: FineQuery,
+    rule: Rule,
+    fast: bool,
+    /// The error of a code where nothing is known of it.
+    prior: ScoreError,
+    clusters: Vec<ClusterScores>,
+    /// `<q, c>` of each cluster's centroid.
+    bases: Vec<f64>,
+    control: Vec<ControlRow>,
+    /// Whether the clusters were read.
+    read: Vec<bool>,
+    pub rows_read: u64,
+    scorer: Scorer,
+    /// Best by code, best first; of all that was read.
+    listed: Vec<Hit>,
+    /// Exact scores by row.
+    exact: HashMap<u32, f32>,
+    pub traffic: Traffic,
+}
+
+impl<'a> Search<'a> {
+    /// Starts a query with `unit` [D]; `scorer` makes one that keeps so many rows.
+    pub fn new(
+        index: &'a ClusteredIndex,
+        unit: &[f32],
+        k: usize,
+        quality: Quality,
+        scorer: impl FnOnce(Rc<CodeQuery>, usize) -> Result<Scorer>,
+    ) -> Result<Self> {
+        let (head, plan) = (&index.head, &index.head.plan);
+        let query = Rc::new(CodeQuery::new(plan, unit)?);
+        let fine = FineQuery::new(unit)?;
+        let fast = quality == Quality::Fast;
+        let rule = if fast {
+            Rule::fast(k)
+        } else {
+            Rule::balanced(k)
+        };
+        let variance = ResidualVariance::new(
+            &plan.variances,
+            plan.rest_variance,
+            plan.dimension,
+            query.projected(),
+        );
+        let bases: Vec<f64> = head
+            .clusters
+            .iter()
+            .map(|cluster| query.base(cluster.centroid as usize))
+            .collect();
+        let clusters = head.clusters.iter().zip(&bases).map(|(cluster, base)| {
+            let spread = plan.spreads[cluster.centroid as usize];
+            ClusterScores {
+                base: *base,
+                deviation: variance.deviation(f64::from(spread)),
+                rows: u64::from(cluster.rows),
+            }
+        });
+        let clusters: Vec<ClusterScores> = clusters.collect();
+        let projected = query.projected().to_vec();
+        let listed_rows = rule.rows.min(head.rows as usize);
+        Ok(Self {
+            read: vec![false; clusters.len()],
+            scorer: scorer(query.clone(), listed_rows)?,
+            index,
+            fine,
+            rule,
+            fast,
+            query,
+            prior: prior(plan, &projected),
+            clusters,
+            bases,
+            control: Vec::new(),
+            rows_read: 0,
+            listed: Vec::new(),
+            exact: HashMap::new(),
+            traffic: Traffic::default(),
+        })
+    }
+
+    /// Scores the control sample, if that was not done.
+    pub fn set_control(&mut self, control: &Control) {
+        if self.control.is_empty() {
+            let head = &self.index.head;
+            self.control = control_scores(head, control, &self.query, &self.fine, &self.bases);
+        }
+    }
+
+    /// The coarse files, best first.
+    pub fn order(&self) -> Vec<usize> {
+        let expected = expected_hits(&self.clusters, self.rule.k);
+        let files = &self.index.clusters.coarse;
+        let hits: Vec<f64> = files
+            .iter()
+            .map(|file| {
+                let first = file.first_cluster as usize;
+                expected[first..first + file.clusters as usize].iter().sum()
+            })
+            .collect();
+        let bytes: Vec<u64> = files.iter().map(|file| file.file.bytes).collect();
+        file_order(&hits, &bytes)
+    }
+
+    /// Scores the codes of a file.
+    pub fn add(&mut self, file: &str, rows: &CodeRows, clusters: usize) -> Result<()> {
+        self.scorer.add_codes(file, &self.index.head, rows)?;
+        for read in self.read.iter_mut().skip(rows.first_cluster).take(clusters) {
+            *read = true;
+        }
+        self.rows_read += rows.rows() as u64;
+        Ok(())
+    }
+
+    /// Brings the list of the best by code up to date.
+    pub async fn list(&mut self) -> Result<()> {
+        self.listed = self.scorer.hits().await?;
+        Ok(())
+    }
+
+    /// Whether this is an answer that need not read all codes.
+    pub fn is_quick(&self) -> bool {
+        self.fast
+    }
+
+    /// Whether the rest of the codes may stay unread; [`Search::list`] was called since the last file.
+    pub fn enough(&self) -> bool {
+        let k = self.rule.k.min(self.index.head.rows as usize);
+        let Some(kth) = self.listed.get(k.saturating_sub(1)) else {
+            return false;
+        };
+        let unread = self.clusters.iter().zip(&self.read).filter(|c| !c.1);
+        let line = f64::from(kth.score);
+        let expected: f64 = unread.map(|c| c.0.expected_above(line)).sum();
+        self.fast && self.tail_share() * expected <= FAST_UNREAD * k as f64
+    }
+
+    /// Rows to rerank next, best first; empty when the answer is as good as was asked for.
+    pub fn next(&self, calibrator: &Calibrator) -> Vec<u32> {
+        let curve = self.curve(calibrator);
+        let count = self.with_state(|state| self.rule.next(state, curve.as_ref()));
+        self.waiting().take(count).map(|hit| hit.id).collect()
+    }
+
+    /// Rows that would narrow the interval of the sum of influences, where it is wide.
+    pub async fn probes(&mut self, calibrator: &Calibrator) -> Result<Vec<u32>> {
+        let Some(curve) = self.curve(calibrator).filter(|_| !self.fast) else {
+            return Ok(Vec::new());
+        };
+        let below = self.below(calibrator, curve.best as f32).await?;
+        let positions = self.with_state(|state| {
+            let total = mass::total(state, &curve, below);
+            let wide = total.high - total.low > 2.0 * PROBED_WIDTH * total.value;
+            match wide {
+                true => mass::probes(state, &curve, PROBES),
+                false => Vec::new(),
+            }
+        });
+        let waiting: Vec<u32> = self.waiting().map(|hit| hit.id).collect();
+        Ok(positions.into_iter().map(|at| waiting[at]).collect())
+    }
+
+    /// Takes note of the fine row of `row`.
+    pub fn rerank(&mut self, row: u32, scale: f32, codes: &[i8]) {
+        let cluster = self.index.head.cluster_of(u64::from(row));
+        let score = self.fine.score(self.bases[cluster], scale, codes);
+        self.exact.insert(row, score);
+    }
+
+    pub fn reranked(&self) -> usize {
+        self.exact.len()
+    }
+
+    /// The best `k` so far: by exact score, and where there are fewer of those, by code.
+    pub fn best(&self, k: usize) -> Vec<Hit> {
+        let mut hits: Vec<Hit> = self
+            .exact
+            .iter()
+            .map(|(id, score)| Hit {
+                id: *id,
+                score: *score,
+            })
+            .collect();
+        top_k::sort(&mut hits);
+        let missing = k.saturating_sub(hits.len());
+        let waiting: Vec<Hit> = self.waiting().take(missing).copied().collect();
+        hits.extend(waiting);
+        hits.truncate(k);
+        hits
+    }
+
+    pub fn recall(&self) -> f64 {
+        self.with_state(|state| state.recall(self.rule.k))
+    }
+
+    /// The calibrator with the best exact score; `None` before there is one.
+    pub fn curve(&self, calibrator: &Calibrator) -> Option<Curve> {
+        let best = self.exact.values().copied().max_by(f32::total_cmp)?;
+        Some(Curve {
+            inv_tau: f64::from(calibrator.inv_tau),
+            offset: f64::from(calibrator.effective_bias()),
+            best: f64::from(best),
+        })
+    }
+
+    /// The calibrator's sum over the rows below the list, by their codes.
+    pub async fn below(&mut self, calibrator: &Calibrator, best: f32) -> Result<f64> {
+        let scored = self.scorer.normaliser(calibrator, best).await?;
+        let of_list = |hit: &Hit| f64::from(unnormalised(calibrator, hit.score, best));
+        let listed: f64 = self.listed.iter().map(of_list).sum();
+        let below = scored - listed;
+        if below.is_nan() {
+            return Err(Error::NotFinite {
+                what: "the sum of influences".into(),
+            });
+        }
+        Ok(below.max(0.0))
+    }
+
+    /// See [`tail_share`]; 1 while nothing was read.
+    fn tail_share(&self) -> f64 {
+        let k = self.rule.k.min(self.listed.len());
+        let Some(last) = k.checked_sub(1).map(|last| self.listed[last]) else {
+            return 1.0;
+        };
+        let mut hits = vec![0; self.clusters.len()];
+        for hit in &self.listed[..k] {
+            hits[self.index.head.cluster_of(u64::from(hit.id))] += 1;
+        }
+        let read = self.clusters.iter().zip(&hits).zip(&self.read);
+        let (clusters, hits): (Vec<ClusterScores>, Vec<u64>) = read
+            .filter(|c| *c.1)
+            .map(|((c, hits), _)| (*c, *hits))
+            .unzip();
+        tail_share(&clusters, &hits, f64::from(last.score))
+    }
+
+    fn centroid_of(&self, row: u32) -> u32 {
+        let head = &self.index.head;
+        head.clusters[head.cluster_of(u64::from(row))].centroid
+    }
+
+    /// Listed rows that were not reranked, best first.
+    fn waiting(&self) -> impl Iterator<Item = &Hit> {
+        self.listed
+            .iter()
+            .filter(|hit| !self.exact.contains_key(&hit.id))
+    }
+
+    /// Calls `use_it` with what is known of all rows.
+    pub fn with_state<T>(&self, use_it: impl FnOnce(&State) -> T) -> T {
+        let mut exact: Vec<f32> = self.exact.values().copied().collect();
+        exact.sort_by(|a, b| b.total_cmp(a));
+        let waiting = self.waiting().map(|hit| Candidate {
+            approximate: hit.score,
+            cluster: self.centroid_of(hit.id),
+        });
+        let waiting: Vec<Candidate> = waiting.collect();
+        let reranked = self.listed.iter().filter_map(|hit| {
+            Some(Pair {
+                approximate: hit.score,
+                exact: *self.exact.get(&hit.id)?,
+                cluster: self.centroid_of(hit.id),
+            })
+        });
+        let reranked: Vec<Pair> = reranked.collect();
+        let last = self.listed.last().copied();
+        let is_listed = |row: &ControlRow| {
+            let hit = Hit {
+                id: row.row,
+                score: row.scores.approximate,
+            };
+            last.is_some_and(|last| {
+                hit.score > last.score || hit.score == last.score && hit.id <= last.id
+            })
+        };
+        let (read, unread): (Vec<_>, Vec<_>) =
+            self.control.iter().partition(|row| self.read[row.cluster]);
+        let below = read.into_iter().filter(|row| !is_listed(row));
+        let below: Vec<Pair> = below.map(|row| row.scores).collect();
+        let mut positions = vec![usize::MAX; self.clusters.len()];
+        let mut rest = Vec::new();
+        for (number, cluster) in self.clusters.iter().enumerate() {
+            if !self.read[number] {
+                positions[number] = rest.len();
+                rest.push(*cluster);
+            }
+        }
+        let rest_control = unread
+            .iter()
+            .map(|row| (positions[row.cluster], row.scores.exact));
+        let rest_control: Vec<(usize, f32)> = rest_control.collect();
+        let control: Vec<Pair> = self.control.iter().map(|row| row.scores).collect();
+        let error = ErrorModel::new(&control, &reranked, self.prior);
+        use_it(&State {
+            exact: &exact,
+            waiting: &waiting,
+            below: Below {
+                rows: self.rows_read - self.listed.len() as u64,
+                highest: last.map_or(f32::MIN, |hit| hit.score),
+                control: &below,
+            },
+            unread: Unread {
+                clusters: &rest,
+                share: self.tail_share(),
+                control: &rest_control,
+            },
+            error: &error,
+        })
+    }
+}

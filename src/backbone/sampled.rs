@@ -1,0 +1,324 @@
+//! Quantization that looks at what flows through the backbone.
+//!
+//! Sample images pass through the network block by block. What enters each matrix says which rounding
+//! errors would show in its outputs; [`Feedback`] hands those on to inputs that make up for them. The
+//! samples then go on through the quantized block, so that later blocks also make up for what earlier
+//! ones left. Only one block is held in f32 at a time.
+//!
+//! The result depends on the last bits of f32 sums, and so on the kind of processor: the identity of a
+//! pack is that of its files, not of the checkpoint alone.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+
+use burn::tensor::{Device, Tensor};
+
+use super::linear::Weight;
+use super::load::{Assembly, Loaded};
+use super::matrix::{Feedback, QuantizedMatrix};
+use super::pack::{Encoded, Precision};
+use super::resnet::{after_stem, pool, stem_windows};
+use super::vit::{Vit, unfold};
+use crate::error::{Error, Result};
+use crate::format::model::is_matrix;
+use crate::format::{Architecture, TensorEncoding};
+
+/// Images that pass through the network together.
+const BATCH: usize = 8;
+/// Most rows of one batch that count for the statistics of a layer.
+const ROWS_MAX: usize = 4096;
+
+/// Gives a tensor by name and shape.
+pub type ReadTensor<'a> = &'a dyn Fn(&str, &[usize]) -> Result<Vec<f32>>;
+type Shapes = Vec<(String, Vec<usize>)>;
+type Values = HashMap<String, Vec<f32>>;
+/// `X^T X` by matrix.
+type Moments = RefCell<BTreeMap<String, Tensor<2>>>;
+
+/// Sample images that give each layer about as many positions as it has inputs at most.
+pub fn sample_count(architecture: &Architecture) -> usize {
+    let positions = match architecture {
+        Architecture::Vit(vit) => vit.tokens(),
+        Architecture::Resnet(resnet) => (resnet.image / 32).pow(2),
+    };
+    6144usize.div_ceil(positions).clamp(12, 96)
+}
+
+/// Where the samples are.
+enum Position {
+    /// Images [batch, 3, H, W], preprocessed.
+    Images(Vec<Vec<f32>>),
+    /// Before a block of a transformer.
+    Tokens(Box<Vit>, Vec<Tensor<3>>),
+    /// Before a block of a ResNet.
+    Pixels(Vec<Tensor<4>>),
+}
+
+/// Encodes the tensors of a backbone, in their order.
+pub struct Sampled<'a> {
+    architecture: &'a Architecture,
+    precision: Precision,
+    read: ReadTensor<'a>,
+    position: Position,
+    /// Blocks that the samples have passed.
+    passed: usize,
+    ready: HashMap<String, Encoded>,
+    device: Device,
+}
+
+impl<'a> Sampled<'a> {
+    /// `images` are preprocessed [n, 3, H, W]; `read(name, shape)` gives the tensors in f32.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] without a whole image.
+    pub fn new(
+        architecture: &'a Architecture,
+        precision: Precision,
+        images: &[f32],
+        read: ReadTensor<'a>,
+    ) -> Result<Self> {
+        let pixels = 3 * architecture.image() * architecture.image();
+        if images.is_empty() || !images.len().is_multiple_of(pixels) {
+            return Err(Error::invalid("sample images of another size"));
+        }
+        let batches = images.chunks(BATCH * pixels).map(<[f32]>::to_vec);
+        Ok(Self {
+            architecture,
+            precision,
+            read,
+            position: Position::Images(batches.collect()),
+            passed: 0,
+            ready: HashMap::new(),
+            device: Device::flex(),
+        })
+    }
+
+    /// The tensor `name` as it is to be stored. Tensors are asked for in the architecture's order.
+    ///
+    /// # Errors
+    /// Those of `read`, [`Error::Checkpoint`] for values that are not finite, and
+    /// [`Error::NotFinite`] when the samples do not pass through the network.
+    pub fn encode(&mut self, name: &str, shape: &[usize]) -> Result<Encoded> {
+        if !self.ready.contains_key(name) {
+            self.advance(name)?;
+        }
+        match self.ready.remove(name) {
+            Some(encoded) => Ok(encoded),
+            None => {
+                let values = (self.read)(name, shape)?;
+                Encoded::new(name, &values, shape, self.precision)
+            }
+        }
+    }
+
+    /// Passes the stage that `name` belongs to, if that is the next one.
+    fn advance(&mut self, name: &str) -> Result<()> {
+        let is_start = matches!(self.position, Position::Images(_));
+        let position = std::mem::replace(&mut self.position, Position::Images(Vec::new()));
+        self.position = match (self.architecture, position) {
+            (_, Position::Images(images)) if is_start => self.enter(&images)?,
+            (Architecture::Vit(config), Position::Tokens(frame, mut x)) => {
+                let prefix = format!("blocks.{}.", self.passed);
+                if name.starts_with(&prefix) {
+                    let stage = self.stage(&prefix);
+                    let values = self.values(&stage)?;
+                    let block = self
+                        .assembly(&values, &HashMap::new())
+                        .vit_block(config, self.passed)?;
+                    let moments = Moments::default();
+                    for x in &x {
+                        let tap = &mut |name: &str, x: &Tensor<3>| add(&moments, name, x);
+                        block.forward(x.clone(), config, false, false, tap);
+                    }
+                    let quantized = self.round(&stage, &values, moments, &prefix)?;
+                    let block = self
+                        .assembly(&values, &quantized)
+                        .vit_block(config, self.passed)?;
+                    for x in &mut x {
+                        *x = block.forward(x.clone(), config, false, false, &mut |_, _| {});
+                    }
+                    self.passed += 1;
+                } else if name == "head.weight" {
+                    let stage = self.stage("head.");
+                    let values = self.values(&stage)?;
+                    let moments = Moments::default();
+                    for x in &x {
+                        add(&moments, "head", &frame.norm.forward(x.clone()));
+                    }
+                    self.round(&stage, &values, moments, "")?;
+                }
+                Position::Tokens(frame, x)
+            }
+            (Architecture::Resnet(config), Position::Pixels(mut x)) => {
+                let blocks = config.blocks();
+                let next = blocks.get(self.passed).map(|shape| {
+                    let first = &shape.convolutions[0].name;
+                    (shape, first.trim_end_matches("conv1").to_owned())
+                });
+                if let Some((shape, prefix)) = next.filter(|(_, prefix)| name.starts_with(prefix)) {
+                    let stage = self.stage(&prefix);
+                    let values = self.values(&stage)?;
+                    let block = self
+                        .assembly(&values, &HashMap::new())
+                        .resnet_block(shape)?;
+                    let moments = Moments::default();
+                    for x in &x {
+                        let tap = &mut |name: &str, x: &Tensor<3>| add(&moments, name, x);
+                        block.forward(x.clone(), tap);
+                    }
+                    let quantized = self.round(&stage, &values, moments, &prefix)?;
+                    let block = self.assembly(&values, &quantized).resnet_block(shape)?;
+                    for x in &mut x {
+                        *x = block.forward(x.clone(), &mut |_, _| {});
+                    }
+                    self.passed += 1;
+                } else if name == "fc.weight" {
+                    let stage = self.stage("fc.");
+                    let values = self.values(&stage)?;
+                    let moments = Moments::default();
+                    for x in &x {
+                        add(&moments, "fc", &pool(x.clone(), config));
+                    }
+                    self.round(&stage, &values, moments, "")?;
+                }
+                Position::Pixels(x)
+            }
+            (_, position) => position,
+        };
+        Ok(())
+    }
+
+    /// What stands before the blocks.
+    fn enter(&mut self, images: &[Vec<f32>]) -> Result<Position> {
+        let moments = Moments::default();
+        match self.architecture {
+            Architecture::Vit(config) => {
+                let mut stage = self.architecture.tensors();
+                stage.retain(|(name, _)| !name.starts_with("blocks."));
+                let values = self.values(&stage)?;
+                for images in images {
+                    let patches = unfold(images, config, &self.device);
+                    add(&moments, "patch_embed.proj", &patches);
+                }
+                let patch: Shapes = self.stage("patch_embed.");
+                let quantized = self.round(&patch, &values, moments, "")?;
+                let frame = self.assembly(&values, &quantized).vit_frame(config)?;
+                let x = images.iter().map(|images| frame.tokens(images)).collect();
+                Ok(Position::Tokens(Box::new(frame), x))
+            }
+            Architecture::Resnet(config) => {
+                let stem = config.stem();
+                let stage = self.stage("conv1.");
+                let values = self.values(&stage)?;
+                let windows = images
+                    .iter()
+                    .map(|images| stem_windows(images, config, &self.device));
+                let windows: Vec<Tensor<3>> = windows.collect();
+                windows.iter().for_each(|x| add(&moments, &stem.name, x));
+                let quantized = self.round(&stage, &values, moments, "")?;
+                let conv = self.assembly(&values, &quantized).conv(&stem)?;
+                let after = windows
+                    .into_iter()
+                    .map(|x| after_stem(conv.linear.forward(x), config));
+                Ok(Position::Pixels(after.collect()))
+            }
+        }
+    }
+
+    /// The tensors whose names start with `prefix`.
+    fn stage(&self, prefix: &str) -> Shapes {
+        let mut tensors = self.architecture.tensors();
+        tensors.retain(|(name, _)| name.starts_with(prefix));
+        tensors
+    }
+
+    fn values(&self, stage: &Shapes) -> Result<Values> {
+        let mut values = Values::new();
+        for (name, shape) in stage {
+            let read = (self.read)(name, shape)?;
+            // Checks length and values.
+            Encoded::new(name, &read, shape, Precision::F32)?;
+            values.insert(name.clone(), read);
+        }
+        Ok(values)
+    }
+
+    /// Quantizes the matrices of a stage that `moments` are there for, and keeps their stored form.
+    fn round(
+        &mut self,
+        stage: &Shapes,
+        values: &Values,
+        moments: Moments,
+        prefix: &str,
+    ) -> Result<HashMap<String, QuantizedMatrix>> {
+        let mut quantized = HashMap::new();
+        for (layer, moments) in moments.into_inner() {
+            let name = format!("{prefix}{layer}.weight");
+            let shape = stage.iter().find(|(tensor, _)| *tensor == name);
+            let (Some((_, shape)), Some(values)) = (shape, values.get(&name)) else {
+                continue;
+            };
+            let encoding = self.precision.encoding(shape);
+            if encoding == TensorEncoding::F32 {
+                continue;
+            }
+            let inputs = shape[1..].iter().product();
+            let moments: Vec<f32> = moments
+                .into_data()
+                .try_to_vec()
+                .map_err(|e| Error::invalid(format!("{name}: {e:?}")))?;
+            let feedback = Feedback::new(&moments, inputs)?;
+            let matrix = QuantizedMatrix::new(values, inputs, encoding, Some(&feedback))?;
+            let bytes = matrix.to_bytes();
+            self.ready.insert(name.clone(), Encoded { encoding, bytes });
+            quantized.insert(name, matrix);
+        }
+        Ok(quantized)
+    }
+
+    /// The tensors `values`, with those in `quantized` as their codes stand for.
+    fn assembly(
+        &self,
+        values: &Values,
+        quantized: &HashMap<String, QuantizedMatrix>,
+    ) -> Assembly<'static> {
+        let tensors = self.architecture.tensors().into_iter();
+        let loaded = tensors.filter_map(|(name, shape)| {
+            let values = values.get(&name)?.clone();
+            if !is_matrix(&shape) {
+                return Some((name, Loaded::Values(values)));
+            }
+            let inputs = shape[1..].iter().product();
+            let values = match quantized.get(&name) {
+                Some(matrix) => matrix.dequantized(),
+                None => values,
+            };
+            let weight = Weight::dense(values, shape[0], inputs, &self.device);
+            Some((name, Loaded::Matrix(Box::new(weight))))
+        });
+        Assembly {
+            file: "the model",
+            device: self.device.clone(),
+            own_kernels: false,
+            loaded: loaded.collect(),
+        }
+    }
+}
+
+/// Adds `x^T x` of what enters the matrix `name`, over at most [`ROWS_MAX`] positions.
+fn add(moments: &Moments, name: &str, x: &Tensor<3>) {
+    let [batch, positions, inputs] = x.dims();
+    let rows = batch * positions;
+    let mut x = x.clone().reshape([rows, inputs]);
+    if rows > ROWS_MAX {
+        let step = rows.div_ceil(ROWS_MAX) as isize;
+        x = x.slice(burn::prelude::s![..;step, ..]);
+    }
+    let product = x.clone().transpose().matmul(x);
+    let mut moments = moments.borrow_mut();
+    let sum = match moments.remove(name) {
+        Some(sum) => sum + product,
+        None => product,
+    };
+    moments.insert(name.to_owned(), sum);
+}

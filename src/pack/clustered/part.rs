@@ -1,0 +1,339 @@
+//! Packing one part of an index: its rows in their order, coded, but not numbered yet.
+//!
+//! | file of a part | what |
+//! |---|---|
+//! | codes | codes of the rows, [n, P] |
+//! | blocks | blocks of the coarse files, cluster after cluster |
+//! | fine | fine rows without their checks, which depend on the numbers of the rows: [n, 4 + S] |
+//! | items | a line of JSON a row |
+//!
+//! Everything follows from the plan and the set of the part's rows: rows lie by centroid, then by the key of
+//! their codes, then by number in the features. Of the values only those of a few clusters are held.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Noted, NotedFile, OutputFile, read_entry, write_entry};
+use super::plan_folder::{OpenPlan, Parts};
+use super::spill::{KEY_BYTES, LeftOuts, SpilledPart};
+use crate::error::{Error, Result};
+use crate::format::FileRef;
+use crate::format::clustered::fine::encode_body;
+use crate::format::clustered::head::CLUSTER_ROWS_MAX;
+use crate::format::clustered::{Cluster, encode_block};
+
+/// The entry of a part, written last.
+const PART: &str = "part.json";
+/// Most bytes of codes in a cluster: keeps its block well below the size of a coarse file.
+const CLUSTER_CODE_BYTES: usize = 2 << 20;
+/// Rows of clusters that are encoded together.
+const ROWS_AT_ONCE: usize = 1 << 14;
+/// Rows of one cluster whose values are held at a time.
+const VALUES_AT_ONCE: usize = 1 << 10;
+
+/// A part of an index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PackedPart {
+    /// Digest of the plan.
+    pub plan: String,
+    pub part: usize,
+    pub parts: usize,
+    pub rows: u64,
+    pub clusters: Vec<PackedCluster>,
+    pub codes: FileRef,
+    pub blocks: FileRef,
+    pub fine: FileRef,
+    pub items: FileRef,
+    pub left_out: LeftOuts,
+}
+
+/// A cluster of a part, and the bytes of its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedCluster {
+    pub centroid: u32,
+    pub rows: u32,
+    pub bytes: u32,
+}
+
+impl PackedCluster {
+    /// As the head has it.
+    pub fn cluster(self) -> Cluster {
+        Cluster {
+            centroid: self.centroid,
+            rows: self.rows,
+        }
+    }
+}
+
+/// The folder of part `part` among `parts` in `work`.
+pub fn part_folder(work: &Path, part: usize, parts: usize) -> PathBuf {
+    work.join(format!("part-{}-of-{parts}", part + 1))
+}
+
+impl PackedPart {
+    /// The part that was packed under `stamp`, if it is whole, or why it has to be packed again.
+    pub fn find(folder: &Path, stamp: &str) -> Result<Self, Option<&'static str>> {
+        match read_entry::<Self>(&folder.join(PART), stamp) {
+            Noted::Nothing => Err(None),
+            Noted::Other => Err(Some("the plan, the features or an option has changed")),
+            Noted::Same(part) => match part.is_whole(folder) {
+                true => Ok(part),
+                false => Err(Some("some of its files are not whole")),
+            },
+        }
+    }
+
+    /// Reads the part in `folder`, whatever it was made from but the plan.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`].
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(PART);
+        let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
+        let bad = |e: serde_json::Error| Error::format(path.display().to_string(), e.to_string());
+        let entry: serde_json::Value = serde_json::from_slice(&bytes).map_err(bad)?;
+        let content = entry.get("content").cloned().unwrap_or_default();
+        serde_json::from_value(content).map_err(bad)
+    }
+
+    fn is_whole(&self, folder: &Path) -> bool {
+        [&self.codes, &self.blocks, &self.fine, &self.items]
+            .into_par_iter()
+            .all(|file| NotedFile::is_whole(folder, file))
+    }
+}
+
+/// Packs part `part` from the files that `spilled` notes in `from`, and notes it under `stamp`.
+///
+/// # Errors
+/// [`Error::Integrity`] for files that are not the noted ones; [`Error::InvalidArgument`] for a row that is
+/// there twice; [`Error::Io`].
+pub fn pack_part(
+    plan: &OpenPlan,
+    (part, parts): (usize, &Parts),
+    (from, spilled): (&Path, &SpilledPart),
+    (folder, stamp): (&Path, &str),
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<PackedPart> {
+    let keys = read_keys(from, spilled)?;
+    let items = Lines::read(from, &spilled.items, keys.len())?;
+    let mut order: Vec<u32> = (0..keys.len() as u32).collect();
+    order.par_sort_unstable_by_key(|at| keys[*at as usize]);
+    let groups = order.chunk_by(|a, b| keys[*a as usize].0 == keys[*b as usize].0);
+    let groups: Vec<&[u32]> = groups.collect();
+    let create = |what: &str| OutputFile::create(folder, what);
+    let (mut codes, mut blocks) = (create("codes")?, create("blocks")?);
+    let (mut fine, mut lines) = (create("fine")?, create("items")?);
+    let mut clusters = Vec::new();
+    let mut done = 0;
+    let values = from.join(&spilled.values.file);
+    for batch in batches(&groups) {
+        let packed: Vec<PackedCentroid> = batch
+            .par_iter()
+            .map(|rows| PackedCentroid::pack(plan, &values, &keys, rows))
+            .collect::<Result<_>>()?;
+        for centroid in packed {
+            codes.write(&centroid.codes)?;
+            for (cluster, block) in centroid.blocks {
+                clusters.push(cluster);
+                blocks.write(&block)?;
+            }
+            let body = 4 + plan.plan.stride();
+            for at in &centroid.order {
+                let at = *at as usize;
+                fine.write(&centroid.fine[at * body..(at + 1) * body])?;
+                lines.write(items.line(centroid.rows[at] as usize))?;
+            }
+            done += centroid.rows.len();
+        }
+        progress(done);
+    }
+    let packed = PackedPart {
+        plan: plan.head.plan.sha256.clone(),
+        part,
+        parts: parts.count,
+        rows: keys.len() as u64,
+        clusters,
+        codes: codes.finish()?,
+        blocks: blocks.finish()?,
+        fine: fine.finish()?,
+        items: lines.finish()?,
+        left_out: spilled.left_out.clone(),
+    };
+    write_entry(&folder.join(PART), stamp, &packed)?;
+    Ok(packed)
+}
+
+/// Centroid and number of each row.
+fn read_keys(from: &Path, spilled: &SpilledPart) -> Result<Vec<(u32, u64)>> {
+    let bytes = NotedFile::read_all(from, &spilled.keys)?;
+    let keys: Vec<(u32, u64)> = bytes
+        .as_chunks::<KEY_BYTES>()
+        .0
+        .iter()
+        .map(|&[a, b, c, d, e, f, g, h, i, j, k, l]| {
+            let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+            (u32::from_le_bytes([i, j, k, l]), number)
+        })
+        .collect();
+    let mut numbers: Vec<u64> = keys.iter().map(|(_, number)| *number).collect();
+    numbers.par_sort_unstable();
+    match numbers.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::invalid(format!("row {} is there twice", pair[0]))),
+        None => Ok(keys),
+    }
+}
+
+/// Groups together until they have [`ROWS_AT_ONCE`] rows.
+fn batches<'a, 'b>(groups: &'a [&'b [u32]]) -> impl Iterator<Item = &'a [&'b [u32]]> {
+    let mut rest = groups;
+    std::iter::from_fn(move || {
+        let mut rows = 0;
+        let full = |group: &&[u32]| {
+            rows += group.len();
+            rows >= ROWS_AT_ONCE
+        };
+        let end = rest.iter().position(full).map_or(rest.len(), |at| at + 1);
+        let (batch, after) = rest.split_at(end);
+        rest = after;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// The rows of one centroid, coded.
+struct PackedCentroid<'a> {
+    /// Places of the rows in the spill, by their numbers.
+    rows: &'a [u32],
+    /// The order in which they are packed, as places in `rows`.
+    order: Vec<u32>,
+    /// [n, P] in that order.
+    codes: Vec<u8>,
+    blocks: Vec<(PackedCluster, Vec<u8>)>,
+    /// [n, 4 + S] in the order of `rows`.
+    fine: Vec<u8>,
+}
+
+impl<'a> PackedCentroid<'a> {
+    fn pack(plan: &OpenPlan, values: &Path, keys: &[(u32, u64)], rows: &'a [u32]) -> Result<Self> {
+        let centroid = rows.first().map_or(0, |at| keys[*at as usize].0);
+        let dimension = plan.plan.dimension;
+        let row_bytes = plan.plan.widths.row_bytes();
+        let mut values = Values::open(values, dimension)?;
+        let mut center = vec![0.0; dimension];
+        plan.plan.centroid(centroid as usize, &mut center);
+        let mut unordered = Vec::with_capacity(rows.len() * row_bytes);
+        let mut fine = Vec::with_capacity(rows.len() * (4 + plan.plan.stride()));
+        let mut units = Vec::new();
+        for rows in rows.chunks(VALUES_AT_ONCE) {
+            values.gather(rows, &mut units)?;
+            plan.encoder
+                .encode(centroid as usize, &units, &mut unordered)?;
+            for unit in units.chunks_exact(dimension) {
+                encode_body(&center, unit, &mut fine)?;
+            }
+        }
+        let code = |at: u32| &unordered[at as usize * row_bytes..(at as usize + 1) * row_bytes];
+        let order_keys: Vec<u64> = (0..rows.len() as u32)
+            .map(|at| plan.encoder.order_key(code(at)))
+            .collect();
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        // `rows` are by number.
+        order.sort_unstable_by_key(|at| (order_keys[*at as usize], *at));
+        let codes: Vec<u8> = order.iter().flat_map(|at| code(*at)).copied().collect();
+        let mut blocks = Vec::new();
+        for part in split(rows.len(), row_bytes) {
+            let codes = &codes[part.start * row_bytes..part.end * row_bytes];
+            let block = encode_block(&plan.plan, centroid as usize, codes)?;
+            let cluster = PackedCluster {
+                centroid,
+                rows: part.len() as u32,
+                bytes: block.len() as u32,
+            };
+            blocks.push((cluster, block));
+        }
+        Ok(Self {
+            rows,
+            order,
+            codes,
+            blocks,
+            fine,
+        })
+    }
+}
+
+/// Splits the rows of a centroid into clusters of about one size.
+fn split(rows: usize, row_bytes: usize) -> impl Iterator<Item = Range<usize>> {
+    let limit = (CLUSTER_CODE_BYTES / row_bytes.max(1)).clamp(1, CLUSTER_ROWS_MAX as usize);
+    let clusters = rows.div_ceil(limit);
+    (0..clusters).map(move |at| at * rows / clusters..(at + 1) * rows / clusters)
+}
+
+/// Rows of values in a file.
+struct Values<'a> {
+    path: &'a Path,
+    file: File,
+    dimension: usize,
+}
+
+impl<'a> Values<'a> {
+    fn open(path: &'a Path, dimension: usize) -> Result<Self> {
+        Ok(Self {
+            file: File::open(path).map_err(|e| Error::io(path, e))?,
+            path,
+            dimension,
+        })
+    }
+
+    /// Reads the rows at the places `rows`, in this order, into `units`.
+    fn gather(&mut self, rows: &[u32], units: &mut Vec<f32>) -> Result<()> {
+        units.clear();
+        units.resize(rows.len() * self.dimension, 0.0);
+        let row_bytes = 4 * self.dimension;
+        let mut bytes: &mut [u8] = bytemuck::cast_slice_mut(units);
+        for run in rows.chunk_by(|a, b| a + 1 == *b) {
+            let (part, rest) = bytes.split_at_mut(run.len() * row_bytes);
+            bytes = rest;
+            let start = u64::from(run[0]) * row_bytes as u64;
+            let read = self.file.seek(SeekFrom::Start(start));
+            read.and_then(|_| self.file.read_exact(part))
+                .map_err(|e| Error::io(self.path, e))?;
+        }
+        Ok(())
+    }
+}
+
+/// A text, and where its lines are.
+struct Lines {
+    text: Vec<u8>,
+    /// Ends of the lines.
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    fn read(from: &Path, noted: &FileRef, count: usize) -> Result<Self> {
+        let text = NotedFile::read_all(from, noted)?;
+        let ends: Vec<usize> = (0..text.len())
+            .filter(|at| text[*at] == b'\n')
+            .map(|at| at + 1)
+            .collect();
+        if ends.len() != count {
+            let reason = format!("{} items of {count} rows", ends.len());
+            return Err(Error::format(
+                from.join(&noted.file).display().to_string(),
+                reason,
+            ));
+        }
+        Ok(Self { text, ends })
+    }
+
+    /// A line with its end.
+    fn line(&self, at: usize) -> &[u8] {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..self.ends[at]]
+    }
+}

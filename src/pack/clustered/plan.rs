@@ -1,0 +1,171 @@
+//! Making the plan of a clustered index: clusters, axes, steps and tables, from a sample of the rows.
+//!
+//! Which form of codes is taken is measured on the sample, not assumed: for some steps, what all codes come to
+//! and how many candidates queries near the rows need until 99 of the top 100 are among them.
+
+use super::basis::Basis;
+use super::quantiser::{entropy_form, fixed_form};
+use super::sample::draw;
+use super::trial::{Trial, try_form};
+use crate::error::{Error, Result};
+use crate::features::RowSource;
+use crate::format::clustered::Plan;
+use crate::format::shard::DIMENSION_MAX;
+
+/// Rows a centroid and most centroids.
+const ROWS_OF_A_CENTROID: usize = 512;
+const CENTROIDS_MAX: usize = 2048;
+/// Steps that are tried, in deviations of the first axis... relative to sqrt of mean energy of residuals.
+const STEPS: [f64; 6] = [0.4, 0.5, 0.6, 0.8, 1.0, 1.4];
+/// Bits of codes a row in the fixed form: 34 bytes with `const` and `gain`.
+const FIXED_BITS: usize = 256;
+/// Fine rows of a query: no more bytes than this where a form allows it.
+const FINE_BYTES_MAX: f64 = 4e6;
+/// How far steps follow the queries' energy: 0 not at all, 1 as errors of scores ask for.
+const WEIGHTING: f64 = 1.0;
+
+/// Which coarse codes an index has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoarseChoice {
+    /// What the sample shows to be smaller.
+    Auto,
+    /// Fixed rate.
+    Packed,
+    /// Entropy-coded.
+    Entropy,
+}
+
+/// How a plan is made.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// Rows of a fine file.
+    pub fine_rows: usize,
+    /// Items of an items file.
+    pub items_per_file: usize,
+    /// Rows that the plan is made after; fewer where they would be more than 2^26 values.
+    pub sample_rows: usize,
+    pub seed: u64,
+    pub coarse: CoarseChoice,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        Self {
+            fine_rows: 128,
+            items_per_file: 128,
+            sample_rows: 131_072,
+            seed: 0,
+            coarse: CoarseChoice::Auto,
+        }
+    }
+}
+
+/// Makes the plan for `rows`, which `map` takes to unit rows: raw rows [n, d] to [n, `dimension`]. `say` is told
+/// what was measured and chosen, line by line. Equal for equal rows and options, for any number of threads.
+///
+/// # Errors
+/// Those of reading and of `map`; [`Error::Format`] where there are no rows; [`Error::InvalidArgument`] for
+/// a dimension outside of 1..=2048.
+pub fn make_plan(
+    rows: &dyn RowSource,
+    map: &(dyn Fn(&[f32]) -> Result<Vec<f32>> + Sync),
+    dimension: usize,
+    options: &PlanOptions,
+    say: &dyn Fn(&str),
+) -> Result<Plan> {
+    if !(1..=DIMENSION_MAX).contains(&dimension) {
+        return Err(Error::invalid(format!(
+            "rows of dimension {dimension}, where 1 to {DIMENSION_MAX} can be packed"
+        )));
+    }
+    let count = rows.shape()[0];
+    let unit = draw(rows, map, dimension, options.sample_rows, options.seed)?;
+    let sampled = unit.len() / dimension;
+    let clusters = (count / ROWS_OF_A_CENTROID).clamp(1, CENTROIDS_MAX);
+    let basis = Basis::new(unit, dimension, count, clusters, options.seed)?;
+    say(&format!(
+        "plan: {sampled} of {count} rows sampled, {} centroids, mean |x - c|^2 {:.3}",
+        basis.centroid_scales.len(),
+        basis.energies.iter().sum::<f64>()
+    ));
+    let trials = try_forms(&basis, options)?;
+    choose(trials, count, say)
+}
+
+fn try_forms(basis: &Basis, options: &PlanOptions) -> Result<Vec<Trial>> {
+    let files = [options.fine_rows, options.items_per_file];
+    let mut trials = Vec::new();
+    let kept = basis.kept();
+    let energies = &basis.energies[..kept];
+    if options.coarse != CoarseChoice::Packed {
+        let relative = relative_steps(energies, &basis.weights);
+        let scale = 0.06;
+        for step in STEPS {
+            let quantiser = entropy_form(energies, &relative, step * scale);
+            trials.push(try_form(basis, quantiser, true, files)?);
+        }
+    }
+    if options.coarse != CoarseChoice::Entropy {
+        let quantiser = fixed_form(energies, &basis.weights, FIXED_BITS);
+        trials.push(try_form(basis, quantiser, false, files)?);
+    }
+    Ok(trials)
+}
+
+/// Steps in proportion to each other: the error of a score is the sum of errors times the query's energy along
+/// the axes, so steps fall as the root of that energy rises.
+pub(super) fn relative_steps(energies: &[f64], weights: &[f64]) -> Vec<f64> {
+    let total: f64 = energies.iter().sum();
+    let products = energies.iter().zip(weights).map(|(e, w)| e * w);
+    let mean = products.sum::<f64>() / total.max(1e-30);
+    let relative = |w: &f64| (mean.max(1e-12) / w.max(1e-12)).powf(WEIGHTING / 2.0);
+    weights
+        .iter()
+        .map(|w| relative(w).clamp(0.05, 20.0))
+        .collect()
+}
+
+/// The trial with the least wait for a first query among those whose fine rows are few enough; without such the one
+/// with the fewest.
+fn choose(trials: Vec<Trial>, count: usize, say: &dyn Fn(&str)) -> Result<Plan> {
+    say("plan: form     bytes/row  candidates  error   fine MB  first query MB  with requests");
+    for trial in &trials {
+        let plan = &trial.plan;
+        say(&format!(
+            "plan: {:8} {:9.2} {:11.0} {:7.4} {:8.2} {:9.2} {:15.2}   {} + {} + {} dimensions, {} classes",
+            if plan.classes == 0 {
+                "packed"
+            } else {
+                "entropy"
+            },
+            trial.row_bytes,
+            trial.candidates,
+            trial.deviation,
+            trial.fine_bytes() / 1e6,
+            trial.first_bytes(count) / 1e6,
+            trial.cost(count) / 1e6,
+            plan.widths.eight,
+            plan.widths.four,
+            plan.widths.two,
+            plan.classes,
+        ));
+    }
+    let limit = trials
+        .iter()
+        .map(Trial::fine_bytes)
+        .fold(f64::INFINITY, f64::min)
+        .max(FINE_BYTES_MAX);
+    let best = trials
+        .into_iter()
+        .filter(|trial| trial.fine_bytes() <= limit)
+        .min_by(|a, b| a.cost(count).total_cmp(&b.cost(count)))
+        .ok_or_else(|| Error::invalid("no form of codes was tried"))?;
+    say(&format!(
+        "plan: took {:.2} bytes a row: the least wait for a first query, {:.2} MB with {:.0} candidates, with at most {:.1} MB of fine rows",
+        best.row_bytes,
+        best.first_bytes(count) / 1e6,
+        best.candidates,
+        limit / 1e6
+    ));
+    Ok(best.plan)
+}

@@ -1,0 +1,185 @@
+//! Which codes the bytes of a row's words get.
+//!
+//! A byte holds one dimension of 8 bits, two of 4 or four of 2 (FORMAT.md), and the entropy coder has one
+//! table a byte. So the choice is made byte by byte, over the combinations of a few codes of each of its
+//! dimensions.
+
+use crate::format::clustered::{FrequencyTable, Widths};
+
+/// Squared error, in squared steps, that a bit is worth. At high rates a bit takes a quarter of the error's
+/// energy, 1/12 of a squared step: 2 ln 2 / 12 = 0.116.
+pub(super) const BIT_PRICE: f32 = 0.116;
+
+/// What symbols cost in each byte position of one entropy class.
+pub(super) struct Symbols {
+    /// [P]: price of each symbol, infinite for those that the table does not have.
+    prices: Vec<[f32; 256]>,
+}
+
+impl Symbols {
+    /// Every symbol, for nothing.
+    pub fn any(positions: usize) -> Self {
+        Self {
+            prices: vec![[0.0; 256]; positions],
+        }
+    }
+
+    /// The symbols of `tables` [P].
+    pub fn new(tables: &[FrequencyTable]) -> Self {
+        let price = |table: &FrequencyTable| {
+            let mut prices = [0.0; 256];
+            for (symbol, price) in (0u8..=255).zip(prices.iter_mut()) {
+                *price = match table.has(symbol) {
+                    true => BIT_PRICE * table.cost_bits(symbol),
+                    false => f32::INFINITY,
+                };
+            }
+            prices
+        };
+        Self {
+            prices: tables.iter().map(price).collect(),
+        }
+    }
+
+    /// The symbol of byte `position` that is nearest to `value` as an unsigned number; the smaller of two.
+    pub fn nearest_unsigned(&self, position: usize, value: u8) -> u8 {
+        let has = |symbol: &u8| self.prices[position][usize::from(*symbol)].is_finite();
+        (0..=255)
+            .filter(has)
+            .min_by_key(|symbol| symbol.abs_diff(value))
+            .unwrap_or(value)
+    }
+
+    /// The same for signed numbers.
+    pub fn nearest_signed(&self, position: usize, value: i8) -> i8 {
+        let has = |code: &i8| self.prices[position][usize::from(*code as u8)].is_finite();
+        (-128..=127)
+            .filter(has)
+            .min_by_key(|code| code.abs_diff(value))
+            .unwrap_or(value)
+    }
+}
+
+/// The dimensions of each byte of the words.
+pub(super) struct Fields {
+    /// Byte position in the row's code and shift of each dimension.
+    places: Vec<(usize, u32)>,
+    /// Of each byte of the words: its width and its dimensions, from the low end.
+    bytes: Vec<(u32, Vec<usize>)>,
+}
+
+impl Fields {
+    pub fn new(widths: Widths) -> Self {
+        let mut bytes = vec![(8, Vec::new()); 4 * widths.words()];
+        let mut places = Vec::new();
+        for j in 0..widths.dimensions() {
+            let (word, shift) = widths.place(j);
+            let byte = 4 * word + (shift / 8) as usize;
+            bytes[byte].0 = widths.bits(j);
+            bytes[byte].1.push(j);
+            places.push((2 + byte, shift % 8));
+        }
+        Self { places, bytes }
+    }
+
+    /// The code of dimension `j` in a row's code [P].
+    pub fn code(&self, row: &[u8], j: usize) -> i16 {
+        let (byte, shift) = self.places[j];
+        let width = self.bytes[byte - 2].0;
+        match width {
+            8 => i16::from(row[byte] as i8),
+            width => i16::from(row[byte] >> shift) & ((1 << width) - 1),
+        }
+    }
+
+    /// Chooses `codes` [M] for `scaled` [M], values in steps from code 0 on, and appends their bytes.
+    pub fn choose(
+        &self,
+        scaled: &[f32],
+        zeros: &[f32],
+        symbols: &Symbols,
+        codes: &mut [i16],
+        out: &mut Vec<u8>,
+    ) {
+        for ((width, dimensions), prices) in self.bytes.iter().zip(&symbols.prices[2..]) {
+            let (low, high) = match width {
+                8 => (-128.0, 127.0),
+                width => (0.0, f32::from((1u8 << width) - 1)),
+            };
+            // Of each dimension the nearest code and the next one towards zero.
+            let mut choices = [[(0i16, 0f32); 2]; 4];
+            let mut counts = [1usize; 4];
+            for (at, j) in dimensions.iter().enumerate() {
+                let (value, zero) = (scaled[*j], zeros[*j]);
+                let nearest = value.round().clamp(low, high);
+                let error = |code: f32| (value - code) * (value - code);
+                choices[at][0] = (nearest as i16, error(nearest));
+                let inner = nearest - (nearest - zero).signum();
+                if (nearest - zero).abs() > 0.75 {
+                    choices[at][1] = (inner as i16, error(inner));
+                    counts[at] = 2;
+                }
+            }
+            let mut best = (f32::INFINITY, 0u8, [0usize; 4]);
+            let combinations: usize = counts.iter().product();
+            for combination in 0..combinations {
+                let (mut rest, mut error, mut symbol) = (combination, 0f32, 0u8);
+                let mut picks = [0; 4];
+                for at in 0..dimensions.len() {
+                    picks[at] = rest % counts[at];
+                    rest /= counts[at];
+                    let (code, cost) = choices[at][picks[at]];
+                    error += cost;
+                    symbol |= (code as u8 & mask(*width)) << (at as u32 * *width % 8);
+                }
+                let cost = error + prices[usize::from(symbol)];
+                if cost < best.0 {
+                    best = (cost, symbol, picks);
+                }
+            }
+            if best.0.is_finite() {
+                for (at, j) in dimensions.iter().enumerate() {
+                    codes[*j] = choices[at][best.2[at]].0;
+                }
+            } else {
+                best.1 = self.nearest_allowed(*width, dimensions, scaled, prices);
+                for (at, j) in dimensions.iter().enumerate() {
+                    let field = best.1 >> (at as u32 * *width % 8) & mask(*width);
+                    codes[*j] = match width {
+                        8 => i16::from(field as i8),
+                        _ => i16::from(field),
+                    };
+                }
+            }
+            out.push(best.1);
+        }
+    }
+
+    /// The cheapest of all symbols that the table has, where it has none of those that come first to mind.
+    fn nearest_allowed(
+        &self,
+        width: u32,
+        dimensions: &[usize],
+        scaled: &[f32],
+        prices: &[f32; 256],
+    ) -> u8 {
+        let cost = |symbol: u8| {
+            let errors = dimensions.iter().enumerate().map(|(at, j)| {
+                let field = symbol >> (at as u32 * width % 8) & mask(width);
+                let code = match width {
+                    8 => f32::from(field as i8),
+                    _ => f32::from(field),
+                };
+                (scaled[*j] - code) * (scaled[*j] - code)
+            });
+            errors.sum::<f32>() + prices[usize::from(symbol)]
+        };
+        (0..=255u8)
+            .min_by(|a, b| cost(*a).total_cmp(&cost(*b)))
+            .unwrap_or(0)
+    }
+}
+
+fn mask(width: u32) -> u8 {
+    ((1u16 << width) - 1) as u8
+}

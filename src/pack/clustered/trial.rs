@@ -1,0 +1,269 @@
+//! A form of codes, tried on the sample: what it costs and how many candidates a query then needs.
+
+use rayon::prelude::*;
+
+use super::basis::Basis;
+use super::classes::{Classes, CodedSample};
+use super::encode::RowEncoder;
+use super::product::Panels;
+use super::quantiser::Quantiser;
+use crate::error::Result;
+use crate::format::clustered::Plan;
+
+/// Recall at 100 that candidates are counted for.
+const RECALL: f64 = 0.99;
+/// Rows that are encoded or scored together.
+const BLOCK_ROWS: usize = 1024;
+/// One row of this many makes the first tables.
+const FIRST_TABLES: usize = 4;
+/// Steps of `const` and `gain` in both forms.
+const CONST_STEP: f32 = 0.03;
+const GAIN_STEP: f32 = 0.05;
+const FIXED_CONST_STEP: f32 = 0.005;
+const FIXED_GAIN_STEP: f32 = 0.02;
+/// Bytes of a block beside its codes: rANS states, its place, the cluster's entry in the head.
+const BLOCK_BYTES: usize = 32;
+/// What asking for a candidate costs beside its bytes: about every second one is a request of its own, which on a
+/// line of 50 Mbit/s and 40 ms, with 16 under way, takes as long as 16 kB.
+const REQUEST_BYTES: f64 = 8e3;
+
+pub(super) struct Trial {
+    pub plan: Plan,
+    /// Coarse bytes a row, with what a block adds.
+    pub row_bytes: f64,
+    /// Mean number of candidates for the recall at 100 of the queries.
+    pub candidates: f64,
+    /// Root mean square of exact less approximate score, over the queries' top.
+    pub deviation: f64,
+}
+
+impl Trial {
+    /// Bytes of the first query: the plan, all coarse rows and its fine rows.
+    pub fn first_bytes(&self, rows: usize) -> f64 {
+        let plan = self.plan.encode().map_or(0, |bytes| bytes.len());
+        plan as f64 + self.row_bytes * rows as f64 + self.fine_bytes()
+    }
+
+    /// What a first query costs, in bytes of time on the line: its bytes, and the requests for candidates.
+    pub fn cost(&self, rows: usize) -> f64 {
+        self.first_bytes(rows) + self.candidates * REQUEST_BYTES
+    }
+
+    /// Bytes of fine rows a query.
+    pub fn fine_bytes(&self) -> f64 {
+        self.candidates * self.plan.fine_row_bytes() as f64
+    }
+}
+
+/// Tries `quantiser`, with entropy classes or without.
+pub(super) fn try_form(
+    basis: &Basis,
+    quantiser: Quantiser,
+    entropy: bool,
+    files: [usize; 2],
+) -> Result<Trial> {
+    let mut plan = bare_plan(basis, quantiser, entropy, files);
+    let held = basis.sample.centroids.len();
+    let mut bits = 8.0 * plan.widths.row_bytes() as f64;
+    let mut codes;
+    if entropy {
+        // Costs depend on tables, tables on choices, choices on costs: from rough tables to final ones.
+        for stride in [FIRST_TABLES, FIRST_TABLES, 1] {
+            let rows: Vec<usize> = (0..held).step_by(stride).collect();
+            codes = encode_sample(basis, &plan, &rows);
+            let centroids: Vec<u32> = rows.iter().map(|r| basis.sample.centroids[*r]).collect();
+            let coded = CodedSample {
+                positions: plan.widths.row_bytes(),
+                codes: &codes,
+                centroids: &centroids,
+                spreads: &basis.spreads,
+                rows: basis.rows,
+            };
+            let found = match stride {
+                1 => coded.classify(),
+                _ => coded.into_classes(1),
+            };
+            bits = found.bits;
+            apply(&mut plan, found);
+        }
+    }
+    let rows: Vec<usize> = (0..held).collect();
+    codes = encode_sample(basis, &plan, &rows);
+    if entropy {
+        bits = mean_bits(&plan, &codes, &basis.sample.centroids);
+    }
+    let (candidates, deviation) = candidates(basis, &plan, &codes);
+    let blocks = BLOCK_BYTES * plan.centroid_count();
+    Ok(Trial {
+        row_bytes: bits / 8.0 + blocks as f64 / basis.rows as f64,
+        candidates,
+        deviation,
+        plan,
+    })
+}
+
+fn apply(plan: &mut Plan, found: Classes) {
+    plan.classes = found.count;
+    plan.centroid_classes = found.of_centroid;
+    plan.tables = found.tables;
+}
+
+fn bare_plan(basis: &Basis, quantiser: Quantiser, entropy: bool, files: [usize; 2]) -> Plan {
+    let (dimension, coded) = (basis.dimension, quantiser.widths.dimensions());
+    // Beyond the axes that there are rows of the transform are zero.
+    let mut transform = basis.axes[..coded.min(basis.kept()) * dimension].to_vec();
+    transform.resize(coded * dimension, 0.0);
+    let rest = basis.energies.get(coded..).unwrap_or(&[]);
+    let variance = |j: usize| basis.energies.get(j).map_or(0.0, |e| *e as f32);
+    Plan {
+        dimension,
+        widths: quantiser.widths,
+        classes: 0,
+        fine_rows: files[0],
+        items_per_file: files[1],
+        const_step: if entropy {
+            CONST_STEP
+        } else {
+            FIXED_CONST_STEP
+        },
+        gain_step: if entropy { GAIN_STEP } else { FIXED_GAIN_STEP },
+        rest_variance: (rest.iter().sum::<f64>() / rest.len().max(1) as f64) as f32,
+        steps: quantiser.steps,
+        zeros: quantiser.zeros,
+        variances: (0..coded).map(variance).collect(),
+        transform,
+        centroid_scales: basis.centroid_scales.clone(),
+        spreads: basis.spreads.clone(),
+        centroid_classes: vec![0; basis.spreads.len()],
+        centroids: basis.centroid_codes.clone(),
+        tables: Vec::new(),
+    }
+}
+
+/// Codes [rows, P] of rows of the sample.
+fn encode_sample(basis: &Basis, plan: &Plan, rows: &[usize]) -> Vec<u8> {
+    let encoder = RowEncoder::new(plan);
+    let (kept, coded) = (basis.kept(), plan.widths.dimensions());
+    let blocks = rows.par_chunks(BLOCK_ROWS).flat_map_iter(|rows| {
+        let mut codes = Vec::with_capacity(rows.len() * plan.widths.row_bytes());
+        let mut turned = vec![0.0; coded];
+        for row in rows {
+            let all = &basis.sample.turned[row * kept..][..coded.min(kept)];
+            turned[..all.len()].copy_from_slice(all);
+            let centroid = basis.sample.centroids[*row] as usize;
+            encoder.encode_turned(centroid, basis.sample.terms[*row], &turned, &mut codes);
+        }
+        codes
+    });
+    blocks.collect()
+}
+
+fn mean_bits(plan: &Plan, codes: &[u8], centroids: &[u32]) -> f64 {
+    let positions = plan.widths.row_bytes();
+    let costs: Vec<[f32; 256]> = plan
+        .tables
+        .iter()
+        .map(|table| std::array::from_fn(|symbol| table.cost_bits(symbol as u8)))
+        .collect();
+    let bits = codes
+        .chunks_exact(positions)
+        .zip(centroids)
+        .map(|(row, k)| {
+            let class = usize::from(plan.centroid_classes[*k as usize]);
+            let costs = &costs[class * positions..][..positions];
+            let bits = row
+                .iter()
+                .zip(costs)
+                .map(|(s, costs)| costs[usize::from(*s)]);
+            f64::from(bits.sum::<f32>())
+        });
+    bits.sum::<f64>() / centroids.len().max(1) as f64
+}
+
+/// The candidates that queries need in all N rows, and the deviation of the scores of their top.
+fn candidates(basis: &Basis, plan: &Plan, codes: &[u8]) -> (f64, f64) {
+    let held = basis.sample.centroids.len();
+    let queries = basis.queries.tops.len();
+    let approximate = approximate_scores(basis, plan, codes);
+    let by_query: Vec<(Vec<usize>, f64)> = (0..queries)
+        .into_par_iter()
+        .map(|query| {
+            let scores = &approximate[query * held..][..held];
+            let exact = &basis.queries.exact[query * held..][..held];
+            let top = &basis.queries.tops[query];
+            let ranks = top.iter().map(|row| {
+                let own = scores[*row as usize];
+                scores.iter().filter(|score| **score > own).count() + 1
+            });
+            let error = |row: &u32| f64::from(exact[*row as usize] - scores[*row as usize]);
+            let squares = top.iter().map(|row| error(row).powi(2)).sum();
+            (ranks.collect(), squares)
+        })
+        .collect();
+    let mut ranks: Vec<usize> = by_query
+        .iter()
+        .flat_map(|(ranks, _)| ranks)
+        .copied()
+        .collect();
+    ranks.sort_unstable();
+    let squares: f64 = by_query.iter().map(|(_, squares)| squares).sum();
+    let at = ((ranks.len() as f64 * RECALL).ceil() as usize).clamp(1, ranks.len().max(1)) - 1;
+    let rank = ranks.get(at).copied().unwrap_or(1);
+    (
+        rank as f64 * basis.rows as f64 / held as f64,
+        (squares / ranks.len().max(1) as f64).sqrt(),
+    )
+}
+
+/// Approximate scores [queries, n] of the sample with codes [n, P].
+pub(super) fn approximate_scores(basis: &Basis, plan: &Plan, codes: &[u8]) -> Vec<f32> {
+    let (coded, positions) = (plan.widths.dimensions(), plan.widths.row_bytes());
+    let (kept, count) = (basis.kept(), plan.centroid_count());
+    let queries = basis.queries.turned.len() / kept;
+    let mut turned = vec![0.0; queries * coded];
+    for (to, from) in turned
+        .chunks_exact_mut(coded)
+        .zip(basis.queries.turned.chunks_exact(kept))
+    {
+        let shared = coded.min(kept);
+        to[..shared].copy_from_slice(&from[..shared]);
+    }
+    let panels = Panels::new(&turned, coded);
+    let blocks = codes
+        .par_chunks(BLOCK_ROWS * positions)
+        .zip(basis.sample.centroids.par_chunks(BLOCK_ROWS));
+    let by_row: Vec<f32> = blocks
+        .flat_map_iter(|(codes, centroids)| {
+            let mut values = vec![0.0; centroids.len() * coded];
+            let mut words = vec![0; plan.widths.words()];
+            let mut fields = vec![0i16; coded];
+            for (row, values) in codes
+                .chunks_exact(positions)
+                .zip(values.chunks_exact_mut(coded))
+            {
+                for (word, bytes) in words.iter_mut().zip(row[2..].as_chunks::<4>().0) {
+                    *word = u32::from_le_bytes(*bytes);
+                }
+                plan.widths.unpack(&words, &mut fields);
+                let gain = f32::from(row[1]) * plan.gain_step;
+                for (j, value) in values.iter_mut().enumerate() {
+                    *value = gain * (f32::from(fields[j]) - plan.zeros[j]) * plan.steps[j];
+                }
+            }
+            let mut scores = vec![0.0; centroids.len() * queries];
+            panels.multiply(&values, &mut scores);
+            for ((scores, k), row) in scores
+                .chunks_exact_mut(queries)
+                .zip(centroids)
+                .zip(codes.chunks_exact(positions))
+            {
+                let along = 1.0 + f32::from(row[0] as i8) * plan.const_step;
+                for (query, score) in scores.iter_mut().enumerate() {
+                    *score += along * basis.queries.bases[query * count + *k as usize];
+                }
+            }
+            scores
+        })
+        .collect();
+    super::basis::transposed(&by_row, queries)
+}

@@ -1,0 +1,318 @@
+//! GETs of whole files and of ranges by the browser's fetch, with retries.
+//!
+//! A fetch that fails for a passing reason is tried again with growing pauses, or the pause that the
+//! host names. Nothing is verified here.
+
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use gloo_net::http::{Request, Response};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortSignal, ReadableStreamDefaultReader, RequestCache};
+
+use super::RowRange;
+use crate::error::{Error, Result};
+use crate::web::pause;
+
+/// Pauses between tries, in milliseconds.
+const RETRY_PAUSES_MS: [i32; 4] = [250, 750, 2000, 5000];
+/// Longest pause that a host may ask for, in milliseconds.
+const RETRY_AFTER_MAX_MS: i32 = 20_000;
+
+/// Times that a range is asked for without any answer before the host is taken to give none: a browser
+/// may end a fetch so where a host compresses ranges, or forbids the header to other origins.
+const UNANSWERED_RANGES: u32 = 2;
+
+/// A transfer that brings nothing for so long is given up and tried again.
+const STALLED_MS: i32 = 30_000;
+
+/// A folder on a host, and the signal that ends its fetches.
+pub(super) struct Fetcher {
+    /// URL of the folder, with a final slash.
+    base: String,
+    signal: RefCell<Option<AbortSignal>>,
+    ranges: Cell<Ranges>,
+}
+
+/// What is known of the host's ranges.
+#[derive(Clone, Copy, PartialEq)]
+enum Ranges {
+    Unknown,
+    /// One came as it was asked for.
+    Given,
+    /// Something else came: none is asked for any more.
+    Refused,
+    /// Nothing came. Where whole files do not come either, that says nothing about ranges.
+    Unanswered,
+}
+
+/// Why one try failed.
+enum Failure {
+    /// Trying again cannot help.
+    Final(Error),
+    /// Trying again may help, after the host's pause if it named one.
+    Passing {
+        reason: String,
+        pause_ms: Option<i32>,
+    },
+    /// The same, where the browser gave no answer or only a part of one.
+    Unanswered(String),
+}
+
+impl Fetcher {
+    pub(super) fn new(base: String) -> Self {
+        Self {
+            base,
+            signal: RefCell::default(),
+            ranges: Cell::new(Ranges::Unknown),
+        }
+    }
+
+    pub(super) fn set_signal(&self, signal: Option<AbortSignal>) {
+        *self.signal.borrow_mut() = signal;
+    }
+
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(super) fn url(&self, file: &str) -> String {
+        format!("{}{file}", self.base)
+    }
+
+    /// The bytes of `file`, at most `bytes_max`; `on_bytes` hears of what each try brings.
+    pub(super) async fn whole(
+        &self,
+        file: &str,
+        bytes_max: u64,
+        mode: RequestCache,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<Vec<u8>> {
+        let fetched = self
+            .with_retries(file, async || {
+                let response = self.send(file, mode, None).await?;
+                match response.status() {
+                    200 => self.body(file, &response, bytes_max, on_bytes).await,
+                    status => Err(not_found(file, status)),
+                }
+            })
+            .await;
+        if matches!(fetched, Err(Error::Network { .. })) && self.ranges.get() == Ranges::Unanswered
+        {
+            self.ranges.set(Ranges::Unknown);
+        }
+        fetched
+    }
+
+    /// A range of `file`; `None` when the host gives no ranges.
+    pub(super) async fn range(
+        &self,
+        file: &str,
+        file_bytes: u64,
+        range: RowRange,
+    ) -> Result<Option<Vec<u8>>> {
+        let unanswered = Cell::new(0);
+        self.with_retries(file, async || {
+            if matches!(self.ranges.get(), Ranges::Refused | Ranges::Unanswered) {
+                return Ok(None);
+            }
+            match self.range_once(file, file_bytes, range).await {
+                Ok(part) => {
+                    self.ranges.set(match part {
+                        Some(_) => Ranges::Given,
+                        None => Ranges::Refused,
+                    });
+                    Ok(part)
+                }
+                Err(Failure::Unanswered(reason)) => {
+                    unanswered.set(unanswered.get() + 1);
+                    let proven = self.ranges.get() == Ranges::Given;
+                    if proven || unanswered.get() < UNANSWERED_RANGES {
+                        return Err(Failure::Unanswered(reason));
+                    }
+                    self.ranges.set(Ranges::Unanswered);
+                    Ok(None)
+                }
+                Err(failure) => Err(failure),
+            }
+        })
+        .await
+    }
+
+    /// One try; `None` when the host answers with anything else.
+    async fn range_once(
+        &self,
+        file: &str,
+        file_bytes: u64,
+        range: RowRange,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        // Rows have a cache of their own, and the browser's lets only one fetch of a URL run at a time.
+        let mode = RequestCache::NoStore;
+        let response = self.send(file, mode, Some(range)).await?;
+        let status = response.status();
+        if !matches!(status, 200..=299 | 416) {
+            return Err(not_found(file, status));
+        }
+        let header = |name| response.headers().get(name);
+        let (place, encoding) = (header("content-range"), header("content-encoding"));
+        if !range.answered_by(file_bytes, status, place.as_deref(), encoding.as_deref()) {
+            // The rest of a whole file that nobody asked for stays where it is.
+            if let Some(body) = response.body() {
+                drop(body.cancel());
+            }
+            return Ok(None);
+        }
+        match self.body(file, &response, range.bytes, &|_| {}).await {
+            Ok(bytes) => Ok(Some(bytes).filter(|bytes| bytes.len() as u64 == range.bytes)),
+            Err(Failure::Final(Error::Integrity { .. })) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    pub(super) fn cancelled(&self) -> bool {
+        self.signal
+            .borrow()
+            .as_ref()
+            .is_some_and(AbortSignal::aborted)
+    }
+
+    /// Waits, but not on when the caller gives up.
+    async fn pause(&self, mut milliseconds: i32) {
+        while milliseconds > 0 && !self.cancelled() {
+            pause(milliseconds.min(100)).await;
+            milliseconds -= 100;
+        }
+    }
+
+    async fn with_retries<T>(
+        &self,
+        file: &str,
+        attempt: impl AsyncFn() -> Result<T, Failure>,
+    ) -> Result<T> {
+        let mut last = String::new();
+        for tried in 0..=RETRY_PAUSES_MS.len() {
+            let pause_asked;
+            match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing { reason, pause_ms }) => {
+                    (last, pause_asked) = (reason, pause_ms)
+                }
+                Err(Failure::Unanswered(reason)) => (last, pause_asked) = (reason, None),
+            }
+            if let Some(pause_default) = RETRY_PAUSES_MS.get(tried) {
+                self.pause(pause_asked.unwrap_or(*pause_default)).await;
+            }
+            if self.cancelled() {
+                return Err(Error::Cancelled);
+            }
+        }
+        Err(Error::Network {
+            file: file.into(),
+            reason: format!("{last} ({} tries)", RETRY_PAUSES_MS.len() + 1),
+        })
+    }
+
+    /// The response's head; a status that may pass is a passing failure.
+    async fn send(
+        &self,
+        file: &str,
+        mode: RequestCache,
+        range: Option<RowRange>,
+    ) -> Result<Response, Failure> {
+        let signal = self.signal.borrow().clone();
+        let mut request = Request::get(&self.url(file))
+            .cache(mode)
+            .abort_signal(signal.as_ref());
+        if let Some(range) = range {
+            request = request.header("range", &range.header());
+        }
+        let response = match unless_stalled(request.send()).await? {
+            Ok(response) => response,
+            Err(_) if self.cancelled() => return Err(Failure::Final(Error::Cancelled)),
+            Err(error) => return Err(Failure::Unanswered(error.to_string())),
+        };
+        match response.status() {
+            status @ (408 | 425 | 429 | 500..=599) => Err(Failure::Passing {
+                reason: format!("HTTP {status}"),
+                pause_ms: response
+                    .headers()
+                    .get("retry-after")
+                    .and_then(|seconds| seconds.trim().parse::<i32>().ok())
+                    .map(|seconds| seconds.saturating_mul(1000).clamp(0, RETRY_AFTER_MAX_MS)),
+            }),
+            _ => Ok(response),
+        }
+    }
+
+    async fn body(
+        &self,
+        file: &str,
+        response: &Response,
+        bytes_max: u64,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<Vec<u8>, Failure> {
+        let broken = |error: JsValue| match self.cancelled() {
+            true => Failure::Final(Error::Cancelled),
+            false => Failure::Unanswered(format!("the transfer broke off: {}", text_of(&error))),
+        };
+        let Some(body) = response.body() else {
+            return Ok(Vec::new());
+        };
+        let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+        let mut bytes = Vec::new();
+        loop {
+            let part = unless_stalled(JsFuture::from(reader.read()))
+                .await?
+                .map_err(broken)?;
+            let done = js_sys::Reflect::get(&part, &"done".into()).map_err(broken)?;
+            if done.is_truthy() {
+                return Ok(bytes);
+            }
+            let chunk = js_sys::Reflect::get(&part, &"value".into()).map_err(broken)?;
+            let chunk = js_sys::Uint8Array::new(&chunk);
+            let length = u64::from(chunk.length());
+            if bytes.len() as u64 + length > bytes_max {
+                // The stream is dropped with the response; nothing waits for this.
+                drop(reader.cancel());
+                return Err(Failure::Final(Error::Integrity {
+                    file: file.into(),
+                    expected: format!("at most {bytes_max} bytes"),
+                    found: "more".into(),
+                }));
+            }
+            bytes.extend_from_slice(&chunk.to_vec());
+            on_bytes(length);
+        }
+    }
+}
+
+fn not_found(file: &str, status: u16) -> Failure {
+    Failure::Final(Error::NotFound {
+        file: file.into(),
+        status,
+    })
+}
+
+/// The outcome of `work`, or a passing failure when nothing came for [`STALLED_MS`].
+async fn unless_stalled<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let limit = pin!(pause(STALLED_MS));
+    match select(pin!(work), limit).await {
+        Either::Left((outcome, _)) => Ok(outcome),
+        Either::Right(_) => Err(Failure::Passing {
+            reason: format!("nothing came for {} s", STALLED_MS / 1000),
+            pause_ms: None,
+        }),
+    }
+}
+
+/// The message of a thrown value.
+fn text_of(error: &JsValue) -> String {
+    error
+        .dyn_ref::<js_sys::Error>()
+        .map(|e| String::from(e.message()))
+        .or_else(|| error.as_string())
+        .unwrap_or_else(|| "unknown".into())
+}

@@ -1,0 +1,180 @@
+// A clustered index in headless Chromium: the native tool's answers, whatever the host does to ranges.
+
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, test } from "node:test";
+import { launch, openIndex, openPage } from "./browser.mjs";
+import { RANGE_FAULTS, startServer } from "./server.mjs";
+import { makeSite, run } from "./toy.mjs";
+
+const DIMENSION = 32, ROWS = 6000, QUERIES = 6;
+let browser, server, site, index, expected;
+const queries = [];
+const opened = [];
+
+before(async () => {
+  site = makeSite(join(tmpdir(), `data-attribution-clustered-${process.pid}`));
+  index = join(site.folder, "clustered");
+  const rows = features();
+  writeNpy(join(site.folder, "rows.npy"), rows);
+  writeFileSync(join(site.folder, "names.txt"), rows.map((_, i) => `${i}.png`).join("\n"));
+  for (let i = 0; i < QUERIES; i++) queries.push(rows[i * 911].map((x) => x + 0.1 * bell()));
+  writeNpy(join(site.folder, "queries.npy"), queries);
+  run("pack", "--model", join(site.folder, "model-toy"), "--features", join(site.folder, "rows.npy"), "--names",
+    join(site.folder, "names.txt"), "--structure", "clustered", "--inv-tau", "30", "--bias", "0", "-o", index);
+  expected = native("balanced");
+  server = await startServer(site.folder);
+  browser = await launch();
+});
+afterEach(async () => {
+  while (opened.length) await opened.pop().close();
+  server.reset();
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+let state = 12345;
+function uniform() {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  return state / 2 ** 32;
+}
+
+function bell() {
+  let sum = -6;
+  for (let i = 0; i < 12; i++) sum += uniform();
+  return sum;
+}
+
+/** Rows around 30 centres. */
+function features() {
+  const around = (centre, spread) => centre.map((c, j) => c + (spread * bell()) / (1 + j / 6));
+  const centres = Array.from({ length: 30 }, () => around(Array(DIMENSION).fill(0.3), 1));
+  return Array.from({ length: ROWS }, () => around(centres[Math.floor(uniform() * 30)], 0.5));
+}
+
+function writeNpy(path, rows) {
+  const header = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows.length}, ${DIMENSION}), }\n`;
+  const size = Buffer.alloc(2);
+  size.writeUInt16LE(header.length);
+  const values = Buffer.from(Float32Array.from(rows.flat()).buffer);
+  writeFileSync(path, Buffer.concat([Buffer.from("\x93NUMPY\x01\x00", "latin1"), size, Buffer.from(header), values]));
+}
+
+function native(quality) {
+  const lines = run("attribute", "--index", index, "--features", join(site.folder, "queries.npy"), "--top", "50", "--quality", quality, "--json");
+  return lines.trim().split("\n").map((line) => JSON.parse(line));
+}
+
+async function open(options = { device: "cpu" }) {
+  const { context, page } = await openPage(browser, `${server.url}/blank.html`);
+  opened.push(context);
+  const info = await openIndex(page, `${server.url}/clustered/manifest.json`, options);
+  assert.equal(info.error, undefined, info.message);
+  return { page, info };
+}
+
+function ask(page, i, options = {}) {
+  return page.evaluate(async ([query, options]) => {
+    try {
+      return await window.attributor.attribute(Float32Array.from(query), { topK: 50, ...options, onProgress: (event) => window.events.push(event) });
+    } catch (error) {
+      return { error: error.code, message: error.message };
+    }
+  }, [queries[i], options]);
+}
+
+function assertSame(result, wanted) {
+  assert.equal(result.error, undefined, result.message);
+  assert.deepEqual(result.hits.map(({ id, name, score }) => ({ id, name, score })), wanted.hits.map(({ id, name, score }) => ({ id, name, score: Math.fround(score) })));
+  result.hits.forEach((hit, i) => assert.ok(Math.abs(hit.influence - wanted.hits[i].influence) < 1e-5));
+}
+
+const fine = (paths) => paths.filter((path) => path.startsWith("/clustered/fine/"));
+
+for (const device of ["cpu", "webgpu"]) {
+  test(`${device}: hits of a clustered index are the native tool's, by ranges`, async () => {
+    const { page, info } = await open({ device });
+    assert.equal(info.structure, "clustered");
+    for (let i = 0; i < QUERIES; i++) assertSame(await ask(page, i), expected[i]);
+    assert.ok(server.ranges.length > 0);
+    assert.equal(fine(server.requests).length, server.ranges.length, "no fine file was read whole");
+  });
+}
+
+test("exact reads everything, and a hit tells what the answer rests on", async () => {
+  const { page } = await open();
+  const result = await ask(page, 0, { quality: "exact" });
+  assertSame(result, native("exact")[0]);
+  assert.deepEqual(result.completeness, { rowsRead: ROWS, rows: ROWS, reranked: ROWS, estimatedRecall: 1, influenceExact: true });
+  const balanced = await ask(page, 1);
+  assert.equal(balanced.completeness.rowsRead, ROWS);
+  assert.ok(balanced.completeness.reranked < ROWS);
+  assert.ok(balanced.completeness.estimatedRecall > 0.95);
+  for (const hit of balanced.hits) assert.ok(hit.influenceLow <= hit.influence && hit.influence <= hit.influenceHigh);
+  const bad = await ask(page, 1, { quality: "best" });
+  assert.equal(bad.error, "invalid-argument");
+});
+
+for (const name of ["ignore", "compress", "compressWhole", "truncate", "longer", "elsewhere", "otherTotal", "unsatisfiable", "reorder", "flip", "flipOnce", "busy", "unavailable", "dropOnce"]) {
+  test(`a host that does this to ranges gives the same hits: ${name}`, async () => {
+    const { page } = await open();
+    server.faults.set("/clustered/fine/", RANGE_FAULTS[name]);
+    assertSame(await ask(page, 0), expected[0]);
+    assertSame(await ask(page, 1), expected[1]);
+  });
+}
+
+test("wrong bytes in every way to a row end in an error that names the file", async () => {
+  const { page } = await open();
+  server.faults.set("/clustered/fine/", (count, body) => {
+    const wrong = Buffer.from(body);
+    wrong[40] ^= 1;
+    wrong[60] ^= 1;
+    return { body: wrong };
+  });
+  const broken = await ask(page, 0);
+  assert.equal(broken.error, "integrity", broken.message);
+  assert.match(broken.message, /fine\/[0-9a-f]{2}\/[0-9a-f]{32}\.bin/);
+  server.reset();
+  assertSame(await ask(page, 0), expected[0]);
+});
+
+test("a second query fetches missing rows only, a second visit none", async () => {
+  const first = await open();
+  assertSame(await ask(first.page, 0), expected[0]);
+  const again = await ask(first.page, 0);
+  assert.equal(again.bytes.fetched, 0);
+  assert.equal(again.bytes.requests, 0);
+  // Rows are kept after the answer, not in its way.
+  await first.page.waitForTimeout(500);
+  await first.page.reload();
+  await openIndex(first.page, `${server.url}/clustered/manifest.json`, { device: "cpu" });
+  server.requests.length = 0;
+  const later = await ask(first.page, 0);
+  assertSame(later, expected[0]);
+  assert.deepEqual(server.requests.filter((path) => path.endsWith(".bin")), []);
+});
+
+test("offline in the middle of the fine rows: the error names a file, and the query goes on where it was", async () => {
+  const { page } = await open();
+  server.faults.set("/clustered/fine/", RANGE_FAULTS.offline);
+  const failed = await ask(page, 2);
+  assert.equal(failed.error, "network", failed.message);
+  assert.match(failed.message, /fine\//);
+  server.reset();
+  assertSame(await ask(page, 2), expected[2]);
+  assert.deepEqual(server.requests.filter((path) => path.includes("/coarse/")), []);
+});
+
+test("an index whose files are of another pack is refused by name", async () => {
+  const coarse = JSON.parse(readFileSync(join(index, "manifest.json"))).clusters.coarse[0].file;
+  const { page } = await open();
+  server.faults.set(`/clustered/${coarse}`, (count, body) => ({ body: Buffer.concat([body.subarray(0, 32), Buffer.alloc(16), body.subarray(48)]) }));
+  const refused = await ask(page, 0);
+  assert.equal(refused.error, "integrity");
+  assert.ok(refused.message.includes(coarse));
+});

@@ -1,0 +1,456 @@
+//! Queries of a clustered index against brute force: on the float32 rows, and on what the fine rows stand for.
+#![cfg(feature = "cli")]
+
+mod made;
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use data_attribution::attribution::{Ask, Attribution, Attributor, Quality, Silent};
+use data_attribution::device::DeviceChoice;
+use data_attribution::format::Manifest;
+use data_attribution::format::clustered::{Head, decode_row};
+use data_attribution::pack::MANIFEST;
+use data_attribution::source::folder::Folder;
+use made::{Scratch, write_npy};
+
+const DIMENSION: usize = 48;
+
+/// SplitMix64, as a bell curve.
+struct Chance(u64);
+
+impl Chance {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn bell(&mut self) -> f32 {
+        let sum: f32 = (0..12)
+            .map(|_| (self.bits() >> 40) as f32 / 16_777_216.0)
+            .sum();
+        sum - 6.0
+    }
+}
+
+fn unit(row: &mut [f32]) {
+    let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+    row.iter_mut().for_each(|x| *x /= norm);
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| f64::from(*a) * f64::from(*b))
+        .sum()
+}
+
+/// Rows around some centres, of falling variance along the axes, and queries a little off some of them.
+fn features(count: usize, queries: usize) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+    let mut chance = Chance(7);
+    let mut around = |centre: &[f32], spread: f32| -> Vec<f32> {
+        let axes = centre.iter().enumerate();
+        let mut row: Vec<f32> = axes
+            .map(|(j, c)| c + spread * chance.bell() / (1.0 + j as f32 / 6.0))
+            .collect();
+        unit(&mut row);
+        row
+    };
+    let centres: Vec<Vec<f32>> = (0..40).map(|_| around(&[0.3; DIMENSION], 1.0)).collect();
+    let rows: Vec<Vec<f32>> = (0..count)
+        .map(|i| around(&centres[i * i % 40], 0.5))
+        .collect();
+    let asked = (0..queries).map(|i| around(&rows[(i * 997 + 5) % count], 0.15));
+    (rows.clone(), asked.collect())
+}
+
+struct Place {
+    scratch: Scratch,
+    rows: Vec<Vec<f32>>,
+}
+
+impl Place {
+    /// Packs `rows` as a clustered index.
+    fn pack(name: &str, rows: Vec<Vec<f32>>, calibrator: [&str; 2]) -> Self {
+        let scratch = Scratch::new(name);
+        let place = Self { scratch, rows };
+        write_npy(&place.at("rows.npy"), &place.rows);
+        let names: Vec<String> = (0..place.rows.len()).map(|i| format!("{i}.png")).collect();
+        fs::write(place.at("names.txt"), names.join("\n")).unwrap();
+        let dimension = DIMENSION.to_string();
+        place.run(&["toy-model", "--dimension", &dimension, "--out", "model"]);
+        place.run(&[
+            "pack",
+            "--model",
+            "model",
+            "--features",
+            "rows.npy",
+            "--names",
+            "names.txt",
+            "--out",
+            "index",
+            "--structure",
+            "clustered",
+            "--inv-tau",
+            calibrator[0],
+            "--bias",
+            calibrator[1],
+        ]);
+        place
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.scratch.0.join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) {
+        let tool = env!("CARGO_BIN_EXE_data-attribution");
+        let output = Command::new(tool)
+            .args(arguments)
+            .current_dir(&self.scratch.0)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn open(&self, device: DeviceChoice) -> Result<Attributor<Folder>, data_attribution::Error> {
+        let source = Folder::new(self.at("index"));
+        pollster::block_on(Attributor::open(source, MANIFEST, device, &Silent))
+    }
+
+    /// The original number of a hit, which is its name.
+    fn originals(answer: &Attribution) -> Vec<usize> {
+        let number = |name: &str| name.trim_end_matches(".png").parse().unwrap();
+        answer.hits.iter().map(|hit| number(&hit.name)).collect()
+    }
+
+    /// The best `k` by float32 rows.
+    fn truth(&self, query: &[f32], k: usize) -> HashSet<usize> {
+        let mut scored: Vec<(f64, usize)> = self
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(i, row)| (dot(row, query), i))
+            .collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        scored.into_iter().take(k).map(|(_, i)| i).collect()
+    }
+
+    /// The head, and each row as its fine row stands for it.
+    fn decoded(&self) -> (Head, Vec<Vec<f32>>) {
+        let manifest = Manifest::parse(
+            MANIFEST,
+            &fs::read(self.at("index").join(MANIFEST)).unwrap(),
+        )
+        .unwrap();
+        let clusters = manifest.clusters.unwrap();
+        let head = Head::parse(
+            "head",
+            &fs::read(self.at("index").join(&clusters.head.file)).unwrap(),
+        )
+        .unwrap();
+        let mut rows = Vec::new();
+        let mut centroid = vec![0.0; DIMENSION];
+        for file in (0..head.fine.len()).map(|index| head.fine_file(index)) {
+            let bytes = fs::read(self.at("index").join(&file.path)).unwrap();
+            for (row, bytes) in
+                (file.first_row..).zip(bytes.chunks_exact(head.plan.fine_row_bytes()))
+            {
+                let fine = decode_row(&file.path, &head.salt, row, DIMENSION, bytes).unwrap();
+                let cluster = head.clusters[head.cluster_of(row)];
+                head.plan.centroid(cluster.centroid as usize, &mut centroid);
+                let values = centroid.iter().zip(fine.codes);
+                rows.push(
+                    values
+                        .map(|(c, code)| c + fine.scale * f32::from(*code))
+                        .collect(),
+                );
+            }
+        }
+        (head, rows)
+    }
+}
+
+fn ask(
+    attributor: &Attributor<Folder>,
+    query: &[f32],
+    top_k: usize,
+    quality: Quality,
+) -> Attribution {
+    let ask = Ask { top_k, quality };
+    pollster::block_on(attributor.attribute_feature(query, ask, &Silent)).unwrap()
+}
+
+/// Influences of all rows in f64, after the formula in `attribution.md`'s words: softmax with an offset, cut at zero.
+fn influences(scores: &[f64], inv_tau: f64, offset: f64) -> Vec<f64> {
+    let best = scores.iter().copied().fold(f64::MIN, f64::max);
+    let t: Vec<f64> = scores
+        .iter()
+        .map(|s| ((inv_tau * (s - best)).exp() + offset).max(0.0))
+        .collect();
+    let sum: f64 = t.iter().sum();
+    t.into_iter().map(|t| t / sum).collect()
+}
+
+#[test]
+fn exact_is_brute_force_on_the_fine_rows() {
+    let (rows, queries) = features(5000, 6);
+    let place = Place::pack("exact", rows, ["20", "-5"]);
+    let attributor = place.open(DeviceChoice::Cpu).unwrap();
+    let (_, decoded) = place.decoded();
+    assert_eq!(decoded.len(), 5000);
+    for query in &queries {
+        let scores: Vec<f64> = decoded.iter().map(|row| dot(row, query)).collect();
+        let shares = influences(&scores, 20.0, -0.005);
+        let answer = ask(&attributor, query, 50, Quality::Exact);
+        assert!(answer.completeness.influence_exact);
+        assert_eq!(answer.completeness.reranked, 5000);
+        let mut best: Vec<usize> = (0..scores.len()).collect();
+        best.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        for (hit, row) in answer.hits.iter().zip(best) {
+            // The query is rounded to 13 bits: neighbours closer than that may change places.
+            assert!((f64::from(hit.score) - scores[row]).abs() < 2e-4);
+            assert!((f64::from(hit.score) - scores[hit.id as usize]).abs() < 2e-4);
+            let share = shares[hit.id as usize];
+            assert!((hit.influence.unwrap() - share).abs() < 0.01 * share + 1e-5);
+            assert_eq!(hit.influence_low, hit.influence_high);
+        }
+        // The name belongs to the row: what it names is nearest to what the row stands for.
+        for (hit, original) in answer.hits.iter().zip(Place::originals(&answer)) {
+            let alike = dot(&place.rows[original], &decoded[hit.id as usize]);
+            assert!(alike > 0.999, "{original}: {alike}");
+        }
+    }
+}
+
+#[test]
+fn balanced_finds_the_best_and_its_intervals_hold() {
+    let (rows, queries) = features(20_000, 60);
+    let place = Place::pack("balanced", rows, ["30", "0"]);
+    let attributor = place.open(DeviceChoice::Cpu).unwrap();
+    let (mut found, mut estimated, mut reranked, mut covered, mut shares) = (0, 0.0, 0, 0, 0);
+    for query in &queries {
+        let truth = place.truth(query, 100);
+        let answer = ask(&attributor, query, 100, Quality::Balanced);
+        let whole = ask(&attributor, query, 100, Quality::Exact);
+        assert_eq!(answer.hits.len(), 100);
+        found += Place::originals(&answer)
+            .iter()
+            .filter(|i| truth.contains(i))
+            .count();
+        estimated += answer.completeness.estimated_recall;
+        reranked += answer.completeness.reranked;
+        assert_eq!(answer.completeness.rows_read, 20_000);
+        for hit in &answer.hits {
+            let (low, high) = (hit.influence_low.unwrap(), hit.influence_high.unwrap());
+            assert!(low <= hit.influence.unwrap() && hit.influence.unwrap() <= high);
+            if let Some(same) = whole.hits.iter().find(|other| other.id == hit.id) {
+                assert_eq!(same.score.to_bits(), hit.score.to_bits());
+                shares += 1;
+                covered += usize::from((low..=high).contains(&same.influence.unwrap()));
+            }
+        }
+        let total: f64 = answer.hits.iter().map(|hit| hit.influence.unwrap()).sum();
+        assert!((total + answer.remaining_influence - 1.0).abs() < 1e-9);
+    }
+    let asked = queries.len();
+    let recall = found as f64 / (100 * asked) as f64;
+    println!(
+        "recall {recall:.4}, estimated {:.4}, {} rows reranked a query",
+        estimated / asked as f64,
+        reranked / asked as u64
+    );
+    assert!(recall >= 0.985, "recall {recall}");
+    assert!((recall - estimated / asked as f64).abs() < 0.015);
+    assert!(
+        reranked < 6000 * asked as u64,
+        "{reranked} of 20,000 a query would be no saving"
+    );
+    let coverage = covered as f64 / shares as f64;
+    println!("coverage of the 95 % intervals: {coverage:.3}");
+    assert!(coverage >= 0.85, "coverage {coverage}");
+}
+
+#[test]
+fn a_line_that_is_passed_makes_influences_exact() {
+    let (rows, queries) = features(20_000, 12);
+    // Zero below the best score less ln(100) / 60 = 0.077.
+    let place = Place::pack("certified", rows, ["60", "-10"]);
+    let attributor = place.open(DeviceChoice::Cpu).unwrap();
+    let mut certified = 0;
+    for query in &queries {
+        let answer = ask(&attributor, query, 20, Quality::Balanced);
+        let whole = ask(&attributor, query, 20, Quality::Exact);
+        if !answer.completeness.influence_exact {
+            continue;
+        }
+        certified += 1;
+        for hit in &answer.hits {
+            let Some(same) = whole.hits.iter().find(|other| other.id == hit.id) else {
+                continue;
+            };
+            assert!((same.influence.unwrap() - hit.influence.unwrap()).abs() < 1e-5);
+            assert_eq!(hit.influence_low, hit.influence_high);
+        }
+    }
+    println!("{certified} of 12 certified");
+    assert!(certified > 0);
+}
+
+#[test]
+fn fast_reads_less_and_says_so() {
+    let (rows, queries) = features(20_000, 30);
+    let place = Place::pack("fast", rows, ["30", "0"]);
+    let attributor = place.open(DeviceChoice::Cpu).unwrap();
+    let (mut found, mut estimated, mut fast_rows, mut balanced_rows) = (0, 0.0, 0, 0);
+    for query in &queries {
+        let truth = place.truth(query, 100);
+        let answer = ask(&attributor, query, 100, Quality::Fast);
+        found += Place::originals(&answer)
+            .iter()
+            .filter(|i| truth.contains(i))
+            .count();
+        estimated += answer.completeness.estimated_recall;
+        fast_rows += answer.completeness.reranked;
+        balanced_rows += ask(&attributor, query, 100, Quality::Balanced)
+            .completeness
+            .reranked;
+    }
+    let asked = queries.len() as f64;
+    let (recall, estimated) = (found as f64 / 100.0 / asked, estimated / asked);
+    println!(
+        "recall {recall:.3}, estimated {estimated:.3}, rows {fast_rows} against {balanced_rows}"
+    );
+    assert!(fast_rows < balanced_rows);
+    assert!((recall - estimated).abs() < 0.08);
+    assert!(recall > 0.7);
+}
+
+#[test]
+fn few_rows_equal_rows_and_queries_without_direction() {
+    let one = Place::pack("one", vec![vec![1.0; DIMENSION]], ["20", "0"]);
+    let attributor = one.open(DeviceChoice::Cpu).unwrap();
+    for quality in [Quality::Fast, Quality::Balanced, Quality::Exact] {
+        let answer = ask(&attributor, &[0.5; DIMENSION], 100, quality);
+        assert_eq!(answer.hits.len(), 1);
+        assert!((answer.hits[0].score - 1.0).abs() < 1e-3);
+        assert!((answer.hits[0].influence.unwrap() - 1.0).abs() < 1e-9);
+    }
+    for bad in [vec![0.0; DIMENSION], vec![f32::NAN; DIMENSION]] {
+        let failed = pollster::block_on(attributor.attribute_feature(&bad, 5, &Silent));
+        assert_eq!(failed.unwrap_err().code(), "not-finite");
+    }
+    let short = pollster::block_on(attributor.attribute_feature(&[1.0; 3], 5, &Silent));
+    assert_eq!(short.unwrap_err().code(), "invalid-argument");
+
+    let equal = Place::pack("equal", vec![vec![1.0; DIMENSION]; 3000], ["20", "0"]);
+    let attributor = equal.open(DeviceChoice::Cpu).unwrap();
+    for quality in [Quality::Balanced, Quality::Exact] {
+        let answer = ask(&attributor, &[0.5; DIMENSION], 40, quality);
+        let ids: Vec<u32> = answer.hits.iter().map(|hit| hit.id).collect();
+        assert_eq!(
+            ids,
+            (0..40).collect::<Vec<_>>(),
+            "{quality:?}: ties go to the smaller id"
+        );
+        for hit in &answer.hits {
+            assert!(
+                (hit.influence.unwrap() - 1.0 / 3000.0).abs() < 1e-5,
+                "{quality:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn damaged_files_are_named_and_never_scored() {
+    let (rows, queries) = features(3000, 1);
+    let place = Place::pack("damaged", rows, ["20", "0"]);
+    let (head, _) = place.decoded();
+    let manifest = Manifest::parse(
+        MANIFEST,
+        &fs::read(place.at("index").join(MANIFEST)).unwrap(),
+    )
+    .unwrap();
+    let clusters = manifest.clusters.unwrap();
+    let query = &queries[0];
+    let fails = |file: &str| {
+        let opened = place.open(DeviceChoice::Cpu);
+        let failed = opened.and_then(|attributor| {
+            pollster::block_on(attributor.attribute_feature(
+                query,
+                Ask {
+                    top_k: 10,
+                    quality: Quality::Balanced,
+                },
+                &Silent,
+            ))
+        });
+        let error = failed.unwrap_err();
+        assert_eq!(error.code(), "integrity", "{error}");
+        assert!(
+            error.to_string().contains(file),
+            "{error} does not name {file}"
+        );
+    };
+    for file in [
+        &clusters.head.file,
+        &clusters.control.file,
+        &clusters.coarse[0].file.file,
+    ] {
+        let path = place.at("index").join(file);
+        let whole = fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 1;
+        fs::write(&path, flipped).unwrap();
+        fails(file);
+        fs::write(&path, &whole[..whole.len() - 4]).unwrap();
+        fails(file);
+        fs::write(&path, whole).unwrap();
+    }
+    // Every row of the fine files is damaged; the one that is needed first is named.
+    for index in 0..head.fine.len() {
+        let path = place.at("index").join(head.fine_file(index).path);
+        let mut bytes = fs::read(&path).unwrap();
+        for row in bytes.chunks_exact_mut(head.plan.fine_row_bytes()) {
+            row[20] ^= 1;
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    fails("fine/");
+}
+
+#[test]
+fn the_gpu_gives_the_same_hits() {
+    let (rows, queries) = features(6000, 4);
+    let place = Place::pack("gpu", rows, ["30", "0"]);
+    let gpu = match place.open(DeviceChoice::WebGpu) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            println!("SKIPPED the_gpu_gives_the_same_hits: {error}");
+            return;
+        }
+    };
+    let cpu = place.open(DeviceChoice::Cpu).unwrap();
+    for query in &queries {
+        let (a, b) = (
+            ask(&gpu, query, 100, Quality::Balanced),
+            ask(&cpu, query, 100, Quality::Balanced),
+        );
+        assert_eq!(a.completeness.reranked, b.completeness.reranked);
+        for (a, b) in a.hits.iter().zip(&b.hits) {
+            assert_eq!((a.id, a.score.to_bits()), (b.id, b.score.to_bits()));
+            assert!((a.influence.unwrap() - b.influence.unwrap()).abs() < 1e-5);
+        }
+    }
+}
