@@ -1,24 +1,20 @@
 //! Features of all backbones at full size against PyTorch, and what quantization changes.
 //!
 //! `scripts/generate_reference.py` builds each backbone from its original packages and commits only the
-//! features: weights and images come from a generator that this crate has too. The table over all
-//! precisions takes long; `cargo test --release --features cli --test backbones -- --ignored --nocapture`
-//! prints it.
+//! features: weights and images come from a generator that this crate has too. The table over all backbones
+//! and precisions takes long; `data-attribution bench-backbones` prints it.
 #![cfg(feature = "cli")]
 
 use std::path::Path;
-use std::time::Instant;
 
-use data_attribution::backbone::generated::{canonical_tensor, generated_image, generated_tensor};
-use data_attribution::backbone::pack::{Encoded, Precision, pack};
-use data_attribution::backbone::registry::{self, BackboneSpec};
-use data_attribution::backbone::sampled::{Sampled, sample_count};
+use data_attribution::backbone::generated::{generated_image, generated_tensor};
+use data_attribution::backbone::pack::Precision;
+use data_attribution::backbone::precision_table::{
+    Rounding, cosine, generated_backbone, precision_rows,
+};
+use data_attribution::backbone::registry;
 use data_attribution::backbone::{Backbone, Unpaced};
-use data_attribution::demo;
-use data_attribution::device::Compute;
-use data_attribution::error::Result;
 use data_attribution::format::sha256_hex;
-use data_attribution::source::memory::Memory;
 use serde_json::Value;
 
 const IMAGES: usize = 3;
@@ -32,39 +28,6 @@ fn golden() -> Value {
 fn floats(value: &Value) -> Vec<f32> {
     let values = value.as_array().unwrap().iter();
     values.map(|v| v.as_f64().unwrap() as f32).collect()
-}
-
-/// Packs the generated weights of `spec`; with samples, the rounding goes by them.
-fn packed(spec: &BackboneSpec, precision: Precision, sampled: bool) -> Backbone {
-    let architecture = &spec.architecture;
-    let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
-        canonical_tensor(architecture, spec.name, name, shape)
-    };
-    let mut samples = sampled.then(|| {
-        let images = demo::samples(sample_count(architecture));
-        let images = images
-            .iter()
-            .map(|image| spec.preprocess.apply(image).unwrap());
-        let images: Vec<f32> = images.flatten().collect();
-        Sampled::new(architecture, precision, &images, &read).unwrap()
-    });
-    let mut memory = Memory::default();
-    let head = pack(
-        spec.name,
-        architecture.clone(),
-        spec.preprocess.clone(),
-        |name, shape| match &mut samples {
-            Some(samples) => samples.encode(name, shape),
-            None => Encoded::new(name, &read(name, shape)?, shape, precision),
-        },
-        |file, bytes| {
-            memory.files.insert(file.file.clone(), bytes.to_vec());
-            Ok(())
-        },
-    )
-    .unwrap();
-    let load = Backbone::load(&memory, "backbone.json", head, &Compute::Cpu, &|_, _| {});
-    pollster::block_on(load).unwrap()
 }
 
 fn features(backbone: &Backbone) -> Vec<Vec<f32>> {
@@ -81,14 +44,6 @@ fn relative_error(a: &[f32], b: &[f32]) -> f64 {
     let largest = a.iter().zip(b).map(|(a, b)| f64::from(a - b).abs());
     let length: f64 = b.iter().map(|b| f64::from(*b).powi(2)).sum();
     largest.fold(0.0, f64::max) / length.sqrt()
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| -> f64 {
-        let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
-        products.sum()
-    };
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 #[test]
@@ -121,7 +76,8 @@ fn features_equal_those_of_pytorch() {
     let golden = golden();
     for name in BACKBONES {
         let spec = registry::find(name).unwrap();
-        let found = features(&packed(&spec, Precision::F32, false));
+        let found =
+            features(&generated_backbone(&spec, Precision::F32, Rounding::Nearest).unwrap());
         let wanted = golden["backbones"][name]["features"].as_array().unwrap();
         assert_eq!(wanted.len(), IMAGES);
         let errors = found
@@ -134,45 +90,44 @@ fn features_equal_those_of_pytorch() {
     }
 }
 
+/// What quantization may cost at full size, on the smallest of the transformers and on the real size of ViT-B.
 #[test]
-#[ignore = "takes minutes; prints the table of all backbones and precisions"]
-fn table_of_precisions() {
-    let only = std::env::var("BACKBONES").unwrap_or_default();
-    println!("backbone    precision         MB   cosine mean      min  native ms");
-    for name in BACKBONES {
-        if !only.is_empty() && !only.split(',').any(|wanted| wanted == name) {
-            continue;
-        }
+fn quantized_features_stay_near_and_are_small() {
+    let mut rows = Vec::new();
+    for name in ["dinov2-s14", "clip"] {
         let spec = registry::find(name).unwrap();
-        let mut exact: Vec<Vec<f32>> = Vec::new();
-        for (precision, sampled) in [
-            (Precision::F32, false),
-            (Precision::Int8, false),
-            (Precision::Int8, true),
-            (Precision::Int4, false),
-            (Precision::Int4, true),
+        for (precision, rounding) in [
+            (Precision::Int8, Rounding::Nearest),
+            (Precision::Int4, Rounding::Sampled),
         ] {
-            let started = Instant::now();
-            let backbone = packed(&spec, precision, sampled);
-            let packing = started.elapsed().as_secs_f64();
-            let started = Instant::now();
-            let found = features(&backbone);
-            let ms = started.elapsed().as_secs_f64() * 1e3 / IMAGES as f64;
-            if exact.is_empty() {
-                exact = found.clone();
-            }
-            let cosines: Vec<f64> = found
-                .iter()
-                .zip(&exact)
-                .map(|(f, e)| cosine(f, e))
-                .collect();
-            let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
-            let least = cosines.iter().copied().fold(1.0, f64::min);
-            println!(
-                "{name:<11} {:<12} {:>7.1} {mean:>13.6} {least:>8.6} {ms:>10.0}   packed in {packing:.0} s",
-                format!("{precision:?}{}", if sampled { " sampled" } else { "" }),
-                backbone.head().bytes() as f64 / 1e6,
-            );
+            precision_rows(&spec, &[(precision, rounding)], &mut |row| {
+                println!("{name} {precision:?}: {row:?}");
+                rows.push(row);
+            })
+            .unwrap();
         }
     }
+    assert_eq!(rows.len(), 4);
+    for row in &rows {
+        let limit = if row.precision == "int8" {
+            0.999
+        } else {
+            0.995
+        };
+        assert!(row.cosine_min >= limit, "{row:?}");
+    }
+    let bytes = |backbone: &str, precision: &str| {
+        let row = rows
+            .iter()
+            .find(|r| r.backbone == backbone && r.precision == precision);
+        row.unwrap().bytes as f64
+    };
+    assert!(bytes("clip", "int4") <= 0.56 * bytes("clip", "int8"));
+    assert!(bytes("clip", "int4") <= 50e6);
+}
+
+#[test]
+fn the_cosine_is_that_of_two_vectors() {
+    assert_eq!(cosine(&[1.0, 0.0], &[2.0, 0.0]), 1.0);
+    assert!((cosine(&[1.0, 0.0], &[1.0, 1.0]) - 0.5f64.sqrt()).abs() < 1e-12);
 }

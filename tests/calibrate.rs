@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use data_attribution::calibrate::{CalibrateOptions, Calibration, calibrate, write_calibration};
-use data_attribution::evaluate::{GroundTruth, Mappers, RowMap};
+use data_attribution::evaluate::{GroundTruth, MapperName, Mappers, NamedMappers, RowMap};
 use serde_json::Value;
 
 mod made;
@@ -44,9 +44,19 @@ fn loss(made: &Made, inv_tau: f64, b: f64) -> f64 {
 }
 
 fn options(scratch: &Scratch, validation: f64, mappers: Option<Mappers>) -> CalibrateOptions {
+    let named = |side: &str| MapperName {
+        name: side.into(),
+        identity: side.repeat(16),
+    };
     CalibrateOptions {
         truth: scratch.truth(),
-        mappers,
+        mappers: mappers.map(|mappers| NamedMappers {
+            real: named("real"),
+            synth: named("synth"),
+            pair: "77".repeat(32),
+            backbone: Some("toy".into()),
+            mappers,
+        }),
         name: Some("toy".into()),
         seed: 3,
         validation,
@@ -170,6 +180,28 @@ fn mappers_are_applied_to_both_sides() {
     // Queries are rotated by 2 places; undone, they are near their exemplars.
     let undone = rotated(2, 0);
     assert!(undone.after.training.loss < plain.after.training.loss - 0.5);
+    // The calibrator knows which scores it is for.
+    assert_eq!(plain.fitted_for.mapper.as_deref(), Some("none"));
+    assert_eq!(both.fitted_for.mapper, Some("77".repeat(32)));
+    // Features that say that another backbone made them are not mapped.
+    let head = serde_json::json!({
+        "format": "data-attribution-features",
+        "version": 1,
+        "backbone": {"name": "other", "identity": "1234".repeat(16)},
+        "dimension": 10,
+    });
+    let head_file = scratch.0.join("features/features.json");
+    fs::write(&head_file, head.to_string()).unwrap();
+    let mappers = Mappers {
+        real: Box::new(Rotation(10, 0)),
+        synth: Box::new(Rotation(10, 0)),
+    };
+    let error = calibrate(&options(&scratch, 0.0, Some(mappers)), &|_, _| {}).unwrap_err();
+    assert_eq!(error.code(), "identity-mismatch");
+    assert!(error.to_string().contains("other") && error.to_string().contains("toy"));
+    let known = run(&options(&scratch, 0.0, None)).fitted_for.backbone;
+    assert_eq!(known.as_deref(), Some("other"));
+    fs::remove_file(head_file).unwrap();
     let truth = GroundTruth::open(&scratch.truth()).unwrap();
     let wrong = Mappers {
         real: Box::new(Rotation(9, 0)),

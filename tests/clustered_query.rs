@@ -77,12 +77,17 @@ struct Place {
 impl Place {
     /// Packs `rows` as a clustered index.
     fn pack(name: &str, rows: Vec<Vec<f32>>, calibrator: [&str; 2]) -> Self {
+        Self::pack_of(name, rows, calibrator, DIMENSION)
+    }
+
+    /// Packs `rows` of `dimension` values.
+    fn pack_of(name: &str, rows: Vec<Vec<f32>>, calibrator: [&str; 2], dimension: usize) -> Self {
         let scratch = Scratch::new(name);
         let place = Self { scratch, rows };
         write_npy(&place.at("rows.npy"), &place.rows);
         let names: Vec<String> = (0..place.rows.len()).map(|i| format!("{i}.png")).collect();
         fs::write(place.at("names.txt"), names.join("\n")).unwrap();
-        let dimension = DIMENSION.to_string();
+        let dimension = dimension.to_string();
         place.run(&["toy-model", "--dimension", &dimension, "--out", "model"]);
         place.run(&[
             "pack",
@@ -165,7 +170,7 @@ impl Place {
             for (row, bytes) in
                 (file.first_row..).zip(bytes.chunks_exact(head.plan.fine_row_bytes()))
             {
-                let fine = decode_row(&file.path, &head.salt, row, DIMENSION, bytes).unwrap();
+                let fine = decode_row(&file.path, &head.row_salt, row, DIMENSION, bytes).unwrap();
                 let cluster = head.clusters[head.cluster_of(row)];
                 head.plan.centroid(cluster.centroid as usize, &mut centroid);
                 let values = centroid.iter().zip(fine.codes);
@@ -238,6 +243,7 @@ fn balanced_finds_the_best_and_its_intervals_hold() {
     let place = Place::pack("balanced", rows, ["30", "0"]);
     let attributor = place.open(DeviceChoice::Cpu).unwrap();
     let (mut found, mut estimated, mut reranked, mut covered, mut shares) = (0, 0.0, 0, 0, 0);
+    let mut rests = 0;
     for query in &queries {
         let truth = place.truth(query, 100);
         let answer = ask(&attributor, query, 100, Quality::Balanced);
@@ -261,6 +267,15 @@ fn balanced_finds_the_best_and_its_intervals_hold() {
         }
         let total: f64 = answer.hits.iter().map(|hit| hit.influence.unwrap()).sum();
         assert!((total + answer.remaining_influence - 1.0).abs() < 1e-9);
+        let rest = answer.remaining_low..=answer.remaining_high;
+        assert!(rest.contains(&answer.remaining_influence));
+        assert_eq!(whole.remaining_low, whole.remaining_high);
+        // What the hits of this answer leave, by the scores of all rows.
+        let best = f64::from(whole.hits[0].score);
+        let own = |score: f32| (30.0 * (f64::from(score) - best)).exp();
+        let sum = own(whole.hits[0].score) / whole.hits[0].influence.unwrap();
+        let shown: f64 = answer.hits.iter().map(|hit| own(hit.score)).sum();
+        rests += usize::from(rest.contains(&(1.0 - shown / sum)));
     }
     let asked = queries.len();
     let recall = found as f64 / (100 * asked) as f64;
@@ -278,6 +293,8 @@ fn balanced_finds_the_best_and_its_intervals_hold() {
     let coverage = covered as f64 / shares as f64;
     println!("coverage of the 95 % intervals: {coverage:.3}");
     assert!(coverage >= 0.85, "coverage {coverage}");
+    println!("coverage of the rest's intervals: {rests} of {asked}");
+    assert!(rests * 100 >= 85 * asked);
 }
 
 #[test]
@@ -367,6 +384,35 @@ fn few_rows_equal_rows_and_queries_without_direction() {
                 (hit.influence.unwrap() - 1.0 / 3000.0).abs() < 1e-5,
                 "{quality:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn rows_of_few_values_are_ranked_as_any_others() {
+    for dimension in [1, 2, 3, 4, 5, 8, 15, 16] {
+        let mut chance = Chance(dimension as u64);
+        let mut random = || -> Vec<f32> {
+            let mut row: Vec<f32> = (0..dimension).map(|_| chance.bell()).collect();
+            unit(&mut row);
+            row
+        };
+        let rows: Vec<Vec<f32>> = (0..1500).map(|_| random()).collect();
+        let queries: Vec<Vec<f32>> = (0..5).map(|_| random()).collect();
+        let name = format!("small-{dimension}");
+        let place = Place::pack_of(&name, rows, ["20", "0"], dimension);
+        let attributor = place.open(DeviceChoice::Cpu).unwrap();
+        for query in &queries {
+            let mut scores: Vec<f64> = place.rows.iter().map(|row| dot(row, query)).collect();
+            scores.sort_by(|a, b| b.total_cmp(a));
+            for (quality, allowed) in [(Quality::Exact, 2e-3), (Quality::Balanced, 4e-3)] {
+                let answer = ask(&attributor, query, 30, quality);
+                assert_eq!(answer.hits.len(), 30);
+                for (hit, wanted) in answer.hits.iter().zip(&scores) {
+                    let off = (f64::from(hit.score) - wanted).abs();
+                    assert!(off < allowed, "D = {dimension}, {quality:?}: off by {off}");
+                }
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use data_attribution::device::{Compute, DeviceChoice};
 use data_attribution::error::{Error, Result};
 use data_attribution::files::{write_atomically, write_json};
 use data_attribution::format::{FileRef, Manifest, MapperHead, MapperKind, MapperLayer, shard};
+use data_attribution::mapper::calibrator::FittedFor;
 use data_attribution::mapper::folder::{MapperWeights, write_mapper};
 use data_attribution::pack::{MANIFEST, PackOptions, pack_images};
 use data_attribution::preprocess::Pixels;
@@ -376,4 +377,36 @@ fn queries_through_another_mapper_or_a_damaged_one_are_refused_by_name() {
     assert_eq!(code(place.query(1), "mapper/weights/"), "integrity");
     fs::remove_file(&weights).unwrap();
     assert_eq!(code(place.query(1), "mapper/weights/"), "io");
+}
+
+#[test]
+fn a_calibrator_is_packed_only_with_the_scores_that_it_was_fitted_to() {
+    let place = Workplace::new("calibrator");
+    let folder = write_mapper(&weights(1), "toy-tuned", Some("toy-p14"), &place.at("m")).unwrap();
+    let pack = |backbone: Option<&str>, pair: Option<&str>, mapped: bool| {
+        let options = PackOptions {
+            thumbnail: 0,
+            mapper: mapped.then(|| place.at("m")),
+            calibrator_for: FittedFor {
+                backbone: backbone.map(str::to_owned),
+                mapper: pair.map(str::to_owned),
+            },
+            ..PackOptions::new(place.at("model"), place.at("index"))
+        };
+        pack_images(&place.at("images"), &options, &|_, _| {})
+    };
+    let pair = folder.real.pair.as_str();
+    for (backbone, fitted_to, mapped) in [
+        (Some("toy-p14"), Some("none"), true),
+        (Some("toy-p14"), Some(pair), false),
+        (Some("dino"), Some(pair), true),
+        (Some("dino"), None, false),
+    ] {
+        let refused = pack(backbone, fitted_to, mapped);
+        assert_eq!(code(refused, "a calibrator for"), "identity-mismatch");
+        assert!(!place.at("index").exists(), "nothing is left");
+    }
+    pack(Some("toy-p14"), Some(pair), true).unwrap();
+    pack(None, Some("none"), false).unwrap();
+    pack(None, None, true).unwrap();
 }

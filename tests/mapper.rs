@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use data_attribution::error::Error;
 use data_attribution::format::{Calibrator, MapperKind, MapperLayer};
-use data_attribution::mapper::calibrator::{import_calibrator, read_calibrator, write_calibrator};
+use data_attribution::mapper::calibrator::{
+    FittedFor, import_calibrator, read_calibrator, write_calibrator,
+};
 use data_attribution::mapper::folder::{MapperWeights, write_mapper};
 use data_attribution::mapper::{MapperFolder, import::import_mapper};
 
@@ -201,8 +203,13 @@ fn calibrators_are_read_written_and_checked() {
                 fitted
             }
         );
-        write_calibrator(&path, &read, Some("clip-tuned")).unwrap();
-        assert_eq!(read_calibrator(&path).unwrap(), read);
+        let fitted_for = FittedFor {
+            backbone: Some("clip".into()),
+            mapper: None,
+        };
+        write_calibrator(&path, &read, Some("clip-tuned"), fitted_for.clone()).unwrap();
+        let file = read_calibrator(&path).unwrap();
+        assert_eq!((file.calibrator, file.fitted_for), (read, fitted_for));
     }
     for (name, reason) in [
         ("missing", "tensor bias is missing"),
@@ -223,6 +230,9 @@ fn calibrators_are_read_written_and_checked() {
         ("inv_tau", serde_json::json!(-0.5), "format"),
         ("inv_tau", serde_json::json!(1e39), "format"),
         ("bias", serde_json::json!("x"), "format"),
+        // Other values under the same identity.
+        ("inv_tau", serde_json::json!(1.5), "format"),
+        ("fitted_for", serde_json::json!({}), "format"),
         ("fitted", serde_json::Value::Null, "format"),
     ] {
         let mut bad = good.clone();
@@ -240,7 +250,7 @@ fn calibrators_are_read_written_and_checked() {
         bias: 0.0,
         fitted: true,
     };
-    let written = write_calibrator(&place.at("nan.json"), &unsound, None);
+    let written = write_calibrator(&place.at("nan.json"), &unsound, None, FittedFor::default());
     assert_eq!(code(written, "NaN"), "invalid-argument");
     assert!(!place.at("nan.json").exists());
 }

@@ -104,12 +104,15 @@ export interface Result {
   readonly hits: readonly Hit[];
   /** Influence of all items not in `hits`, in [0, 1]. */
   readonly remainingInfluence: number;
+  /** Ends of the interval that holds it with a probability of 95 %; equal where it is exact. */
+  readonly remainingLow: number;
+  readonly remainingHigh: number;
   /** Items ranked. */
   readonly count: number;
   readonly completeness: Completeness;
   readonly device: string;
   readonly timings: Timings;
-  /** For this query; `requests` counts files and ranges of files, without items and thumbnails. */
+  /** For this query, downloads that were given up included; `requests` counts files and ranges of files. The page fetches thumbnails itself: they are in neither. */
   readonly bytes: { readonly fetched: number; readonly cached: number; readonly requests: number };
 }
 

@@ -80,6 +80,7 @@ function runFacts(result, info) {
     ["Computed", `${formatDevice(result.device)} in ${formatDuration(timings.totalMs)}`],
     ["Features", `${info.backbone}, ${formatDuration(timings.embedMs)}`],
     ["Ranking", `${formatCount(result.count)} works, ${formatDuration(timings.scoreMs)}`],
+    ["Influence elsewhere", formatInfluence({ influence: result.remainingInfluence, influenceLow: result.remainingLow, influenceHigh: result.remainingHigh })],
     ["Read", formatCompleteness(result.completeness)],
     ["Downloaded", bytes.fetched > 0 ? formatBytes(bytes.fetched) : "nothing, all was stored"],
     ["Calibrator inv_tau", formatParameter(info.calibrator.invTau)],

@@ -1,12 +1,13 @@
 //! Names, sizes and captions of the rows that are shown, fetched only for those.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::event::ResultHit;
+use super::memory::Memory;
+use super::tally::Tally;
 use crate::error::{Error, Result};
 use crate::format::clustered::Head;
 use crate::format::manifest::ItemColumns;
@@ -17,10 +18,22 @@ use crate::source::Source;
 /// Items files that are fetched at the same time.
 const FILES_AT_ONCE: usize = 8;
 
-/// Items files that were read, by index.
-#[derive(Default)]
+/// Bound of the items files that are kept in memory, in bytes.
+const MEMORY_BYTES: usize = 24 << 20;
+/// What an item takes in memory beside its texts, roughly.
+const ITEM_OVERHEAD: usize = 128;
+
+/// Items files that were read.
 pub struct ItemStore {
-    files: RefCell<HashMap<usize, Rc<ItemColumns>>>,
+    files: Memory<ItemColumns>,
+}
+
+impl Default for ItemStore {
+    fn default() -> Self {
+        Self {
+            files: Memory::new(MEMORY_BYTES),
+        }
+    }
 }
 
 /// An items file, and where an item stands in it.
@@ -32,14 +45,20 @@ struct Place {
 }
 
 impl ItemStore {
+    /// Another query begins.
+    pub(super) fn begin(&self) {
+        self.files.begin();
+    }
+
     /// `hits` with what is known of their images; influences are left open. `head` is that of a clustered
-    /// index.
+    /// index; `tally` takes note of what is read.
     ///
     /// # Errors
     /// Those of [`Source::read`]; [`Error::Format`] for an items file with columns of wrong length.
-    pub async fn resolve(
+    pub(super) async fn resolve(
         &self,
         source: &impl Source,
+        tally: &Tally,
         manifest: &Manifest,
         head: Option<&Head>,
         hits: &[Hit],
@@ -48,7 +67,9 @@ impl ItemStore {
         let places: Vec<Place> = places.collect::<Result<_>>()?;
         let wanted: BTreeMap<usize, &Place> = places.iter().map(|p| (p.index, p)).collect();
         let files: HashMap<usize, Rc<ItemColumns>> = stream::iter(wanted)
-            .map(async |(index, place)| Ok::<_, Error>((index, self.columns(source, place).await?)))
+            .map(async |(index, place)| {
+                Ok::<_, Error>((index, self.columns(source, tally, place).await?))
+            })
             .buffer_unordered(FILES_AT_ONCE)
             .try_collect()
             .await?;
@@ -60,17 +81,22 @@ impl ItemStore {
         Ok(resolved.collect())
     }
 
-    async fn columns(&self, source: &impl Source, place: &Place) -> Result<Rc<ItemColumns>> {
-        if let Some(columns) = self.files.borrow().get(&place.index) {
-            return Ok(columns.clone());
+    async fn columns(
+        &self,
+        source: &impl Source,
+        tally: &Tally,
+        place: &Place,
+    ) -> Result<Rc<ItemColumns>> {
+        if let Some(columns) = self.files.get(&place.file.file) {
+            return Ok(columns);
         }
-        let bytes = source.read(&place.file, &|_| {}).await?.bytes;
+        let bytes = tally.read(source, &place.file).await?.bytes;
         let columns: ItemColumns = serde_json::from_slice(&bytes)
             .map_err(|e| Error::format(&place.file.file, e.to_string()))?;
         check(&columns, &place.file.file, place.items)?;
         let columns = Rc::new(columns);
-        let mut files = self.files.borrow_mut();
-        files.insert(place.index, columns.clone());
+        let taken = bytes.len() + ITEM_OVERHEAD * columns.names.len();
+        self.files.keep(&place.file.file, &columns, taken);
         Ok(columns)
     }
 }

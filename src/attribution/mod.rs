@@ -10,6 +10,7 @@ pub mod event;
 pub mod items;
 mod memory;
 mod stream;
+mod tally;
 
 pub use ask::{Ask, Quality, TOP_K_MAX};
 pub use event::{Completeness, Event, Host, Info, ResultHit, Silent, Timings};
@@ -53,14 +54,18 @@ pub struct Attribution {
     pub hits: Vec<ResultHit>,
     /// Share of the influence that lies on images outside of `hits`.
     pub remaining_influence: f64,
+    /// Ends of the interval that holds it with a probability of 95 %; equal where it is exact.
+    pub remaining_low: f64,
+    pub remaining_high: f64,
     /// Number of training images that were scored.
     pub count: u64,
     pub completeness: Completeness,
     pub timings: Timings,
-    /// Bytes downloaded for this query, and bytes taken from the cache.
+    /// Bytes downloaded for this query, those of reads that were given up too, and bytes taken from the cache.
     pub fetched_bytes: u64,
     pub cached_bytes: u64,
-    /// Files and ranges of files that were downloaded for this query; items are not counted.
+    /// Files and ranges of files that were downloaded for this query, items included; not thumbnails, which
+    /// whoever shows them fetches.
     pub requests: u64,
 }
 
@@ -259,13 +264,16 @@ impl<S: Source> Attributor<S> {
                 self.manifest.dimension
             )));
         }
+        self.items.begin();
         if let Some(index) = &self.clustered {
+            index.begin();
             let unit = normalised(feature)?;
             return match ask.quality {
                 Quality::Exact => self.search_all(index, &unit, ask, host).await,
                 _ => self.search(index, &unit, ask, host).await,
             };
         }
+        self.memory.begin();
         let query = QuantizedQuery::new(feature)?;
         let count = self.manifest.count;
         let k = ask.top_k.min(count as usize);

@@ -8,11 +8,12 @@ use std::rc::Rc;
 use futures_util::{StreamExt, stream};
 
 use super::event::{Completeness, Event, Host};
+use super::tally::Tally;
 use super::{Attribution, Attributor, Timings};
 use crate::error::Result;
 use crate::format::shard;
 use crate::score::{Scorer, influence};
-use crate::source::Source;
+use crate::source::{Source, Traffic};
 
 /// Fetches that run at the same time.
 const CONCURRENT_FETCHES: usize = 6;
@@ -23,8 +24,9 @@ impl<S: Source> Attributor<S> {
     pub(super) async fn stream(&self, mut scorer: Scorer, host: &impl Host) -> Result<Attribution> {
         let shards = self.shard_list()?;
         let total_bytes = shards.iter().map(|s| s.file.bytes).sum();
+        // Items count in the tally only: the page compares what came with the bytes of the shards.
         let (fetched, cached) = (Cell::new(0u64), Cell::new(0u64));
-        let requests = Cell::new(0u64);
+        let tally = Tally::default();
         let (mut rows, total_rows) = (0, self.manifest.count);
         let mut last_shown = f64::NEG_INFINITY;
         let report = |rows| {
@@ -38,19 +40,19 @@ impl<S: Source> Attributor<S> {
         };
         let mut arriving = stream::iter(shards)
             .map(|entry| {
-                let (fetched, cached, requests) = (&fetched, &cached, &requests);
+                let (fetched, cached, tally) = (&fetched, &cached, &tally);
                 async move {
                     let name = &entry.file.file;
                     let known = self.memory.get(name);
                     let shard = match known {
                         Some(shard) => {
                             cached.set(cached.get() + entry.file.bytes);
+                            tally.recalled(entry.file.bytes);
                             shard
                         }
                         None => {
                             let count = |bytes| fetched.set(fetched.get() + bytes);
-                            let file = self.source.read(&entry.file, &count).await?;
-                            requests.set(requests.get() + u64::from(!file.cached));
+                            let file = tally.read_heard(&self.source, &entry.file, &count).await?;
                             if file.cached {
                                 cached.set(cached.get() + entry.file.bytes);
                             }
@@ -80,7 +82,7 @@ impl<S: Source> Attributor<S> {
                 let hits = scorer.hits().await?;
                 let hits = self
                     .items
-                    .resolve(&self.source, &self.manifest, None, &hits)
+                    .resolve(&self.source, &tally, &self.manifest, None, &hits)
                     .await?;
                 host.event(Event::Hits {
                     hits,
@@ -97,7 +99,7 @@ impl<S: Source> Attributor<S> {
         let best = scorer.hits().await?;
         let mut hits = self
             .items
-            .resolve(&self.source, &self.manifest, None, &best)
+            .resolve(&self.source, &tally, &self.manifest, None, &best)
             .await?;
         let calibrator = &self.manifest.calibrator;
         let mut remaining = 0.0;
@@ -112,15 +114,23 @@ impl<S: Source> Attributor<S> {
                 remaining -= share;
             }
         }
+        remaining = remaining.clamp(0.0, 1.0);
+        let Traffic {
+            fetched_bytes,
+            cached_bytes,
+            requests,
+        } = tally.traffic();
         Ok(Attribution {
             hits,
-            remaining_influence: remaining.clamp(0.0, 1.0),
+            remaining_influence: remaining,
+            remaining_low: remaining,
+            remaining_high: remaining,
             count: total_rows,
             completeness: Completeness::of_fine_rows(total_rows, total_rows),
             timings: Timings::default(),
-            fetched_bytes: fetched.get(),
-            cached_bytes: cached.get(),
-            requests: requests.get(),
+            fetched_bytes,
+            cached_bytes,
+            requests,
         })
     }
 }

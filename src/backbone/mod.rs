@@ -10,6 +10,8 @@ pub mod load;
 pub mod matrix;
 pub mod pack;
 pub mod parity;
+#[cfg(feature = "cli")]
+pub mod precision_table;
 pub mod quantized_linear;
 pub mod registry;
 pub mod resnet;

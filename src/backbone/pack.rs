@@ -104,7 +104,12 @@ pub fn pack(
         Ok(())
     };
     for (tensor, shape) in architecture.tensors() {
-        let Encoded { encoding, bytes } = encode(&tensor, &shape)?;
+        let Encoded { encoding, bytes } = encode(&tensor, &shape).map_err(|e| match e {
+            Error::NotFinite { what } => Error::NotFinite {
+                what: format!("tensor {tensor}: {what}"),
+            },
+            other => other,
+        })?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
             let reason = format!("tensor {tensor} is larger than one file may be");
             return Err(Error::checkpoint(name, reason));

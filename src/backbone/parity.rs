@@ -1,7 +1,7 @@
 //! The start-up check of a GPU, and the short race that `auto` decides by.
 //!
 //! A small transformer with generated weights runs on the CPU and on the GPU: it passes through the
-//! kernels of an int8 backbone and of the scorer, so that a driver that computes one of them wrongly is
+//! kernels of an int8 backbone and of the scorer, of int8 rows and of coarse codes, so that a driver that computes one of them wrongly is
 //! found before a result is shown. For `auto`, both devices first time a shallow ViT-S.
 
 use std::rc::Rc;
@@ -10,12 +10,16 @@ use super::pack::{Encoded, Precision, pack};
 use super::{Backbone, Unpaced, registry};
 use crate::device::{Compute, DeviceChoice, GpuDevice};
 use crate::error::{Error, Result};
+use crate::format::clustered::{Cluster, CodeRows, Head, Plan, Widths};
 use crate::format::{Architecture, Calibrator, ModelHead, VitConfig};
-use crate::score::{CpuScorer, GpuScorer, QuantizedQuery, normaliser};
+use crate::score::query::normalised;
+use crate::score::{CodeQuery, CpuScorer, GpuScorer, QuantizedQuery, Query, normaliser};
 use crate::source::memory::Memory;
 
 /// Largest relative difference of a feature between the devices, as |a - b| / |a|.
 const TOLERANCE: f64 = 1e-3;
+/// Rows of the rankings that are compared.
+const ROWS: usize = 97;
 /// Blocks of the timed backbone, which is a ViT-S on a 224-pixel image otherwise.
 const RACE_DEPTH: usize = 2;
 /// A GPU that takes longer than this for its first, compiling run is not waited for again.
@@ -87,14 +91,30 @@ async fn check(gpu: &Compute) -> Result<()> {
     let Compute::Gpu(device) = gpu else {
         return Ok(());
     };
-    let rows: Vec<f32> = (0..97 * 32).map(|i| 0.5 * generated(1, i)).collect();
+    let rows: Vec<f32> = (0..ROWS * 32).map(|i| 0.5 * generated(1, i)).collect();
     let bytes = crate::format::shard::encode(0, 32, &rows)?;
     let shard = crate::format::shard::decode("parity", &bytes)?;
-    let query = QuantizedQuery::new(&on_cpu)?;
-    let mut cpu = CpuScorer::new(query.clone(), 97, 10)?;
-    let mut gpu = GpuScorer::new(device.clone(), query, 97, 10)?;
+    let (mut cpu, mut gpu) = scorers(device, QuantizedQuery::new(&on_cpu)?)?;
     cpu.add("parity", &shard)?;
     gpu.add("parity", &shard)?;
+    compare(&cpu, &mut gpu).await?;
+    let (head, codes) = toy_codes();
+    let query = CodeQuery::new(&head.plan, &normalised(&on_cpu)?)?;
+    let (mut cpu, mut gpu) = scorers(device, Rc::new(query))?;
+    cpu.add_codes("parity", &head, &codes)?;
+    gpu.add_codes("parity", &head, &codes)?;
+    compare(&cpu, &mut gpu).await
+}
+
+/// The same empty ranking on both devices.
+fn scorers(device: &Rc<GpuDevice>, query: impl Into<Query>) -> Result<(CpuScorer, GpuScorer)> {
+    let (query, rows) = (query.into(), ROWS as u64);
+    let cpu = CpuScorer::new(query.clone(), rows, 10)?;
+    Ok((cpu, GpuScorer::new(device.clone(), query, rows, 10)?))
+}
+
+/// Compares two rankings of the same rows, and their sums of influences.
+async fn compare(cpu: &CpuScorer, gpu: &mut GpuScorer) -> Result<()> {
     let hits = cpu.hits();
     if gpu.hits().await? != hits {
         return Err(Error::device(
@@ -115,6 +135,71 @@ async fn check(gpu: &Compute) -> Result<()> {
             "computes wrongly: its sum of influences differs from the CPU's",
         )),
     }
+}
+
+/// Generated coarse codes of [`ROWS`] rows of dimension 32 in clusters of two centroids, with fields of every
+/// width; and their head.
+fn toy_codes() -> (Head, CodeRows) {
+    let widths = Widths {
+        eight: 4,
+        four: 8,
+        two: 16,
+    };
+    let (coded, words) = (widths.dimensions(), widths.words());
+    let plan = Plan {
+        dimension: 32,
+        widths,
+        classes: 0,
+        fine_rows: 64,
+        items_per_file: 64,
+        const_step: 0.005,
+        gain_step: 0.01,
+        rest_variance: 0.001,
+        steps: vec![0.02; coded],
+        zeros: (0..coded)
+            .map(|j| match widths.bits(j) {
+                8 => 0.0,
+                4 => 7.5,
+                _ => 1.5,
+            })
+            .collect(),
+        variances: vec![0.01; coded],
+        transform: (0..coded * 32).map(|i| 0.3 * generated(5, i)).collect(),
+        centroid_scales: vec![0.001; 2],
+        spreads: vec![0.5; 2],
+        centroid_classes: vec![0; 2],
+        centroids: (0..64).map(|i| (127.0 * generated(6, i)) as i8).collect(),
+        tables: Vec::new(),
+    };
+    let clusters: Vec<Cluster> = [40, 1, ROWS as u32 - 41]
+        .into_iter()
+        .zip([0, 1, 0])
+        .map(|(rows, centroid)| Cluster { centroid, rows })
+        .collect();
+    let bits = |stream, i| (generated(stream, i) * (1u32 << 31) as f32) as i32 as u32;
+    let of_cluster = |row: usize| u32::from(row >= 40) + u32::from(row >= 41);
+    let rows = CodeRows {
+        first_row: 0,
+        first_cluster: 0,
+        words_per_row: words,
+        terms: (0..ROWS)
+            .map(|row| bits(7, row) >> 16 | of_cluster(row) << 16)
+            .collect(),
+        words: (0..ROWS * words)
+            .map(|i| bits(8, i) ^ bits(9, i) >> 16)
+            .collect(),
+    };
+    let head = Head {
+        plan,
+        salt: [0; 16],
+        row_salt: [0; 16],
+        rows: ROWS as u64,
+        clusters,
+        first_rows: vec![0, 40, 41, ROWS as u64],
+        fine: Vec::new(),
+        items: Vec::new(),
+    };
+    (head, rows)
 }
 
 /// The feature of a generated image by a generated toy backbone.
@@ -139,6 +224,14 @@ fn noise_image(backbone: &Backbone) -> Vec<f32> {
 /// A packed toy backbone with generated weights.
 pub fn toy_pack(precision: Precision) -> Result<(Memory, ModelHead)> {
     generated_pack("toy-p14", precision, |_| {})
+}
+
+/// The backbone `name` at its full size with generated weights.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for an unknown name.
+pub fn generated_pack_of(name: &str, precision: Precision) -> Result<(Memory, ModelHead)> {
+    generated_pack(name, precision, |_| {})
 }
 
 /// The same with features of `dimension` values: an index of any features can be packed with it.
@@ -215,4 +308,29 @@ async fn lap(compute: &Compute, runs: usize, now_ms: &dyn Fn() -> f64) -> Result
         }
     }
     Ok(elapsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_that_are_compared_give_scores_that_tell_rows_apart() {
+        let (head, codes) = toy_codes();
+        let unit: Vec<f32> = (0..32).map(|i| generated(10, i)).collect();
+        let query = CodeQuery::new(&head.plan, &normalised(&unit).unwrap()).unwrap();
+        let mut cpu = CpuScorer::new(Rc::new(query), ROWS as u64, ROWS).unwrap();
+        cpu.add_codes("parity", &head, &codes).unwrap();
+        let hits = cpu.hits();
+        assert_eq!(hits.len(), ROWS);
+        let different = hits.windows(2).filter(|pair| pair[0].score > pair[1].score);
+        assert!(different.count() > ROWS - 5);
+        assert!(hits.iter().all(|hit| hit.score.is_finite()));
+        // Every field of a word takes several values, so a kernel that reads one wrongly shows.
+        for word in 0..codes.words_per_row {
+            let rows = codes.words.iter().skip(word).step_by(codes.words_per_row);
+            let (any, all) = rows.fold((0, u32::MAX), |(any, all), row| (any | row, all & row));
+            assert_eq!((any, all), (u32::MAX, 0), "word {word}");
+        }
+    }
 }

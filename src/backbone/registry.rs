@@ -101,6 +101,33 @@ pub fn backbones() -> Vec<BackboneSpec> {
             }),
             preprocess: imagenet(64, 56, Filter::Bicubic),
         },
+        BackboneSpec {
+            name: "toy-clip",
+            about: "CLIP's kind of transformer with two narrow blocks, for tests",
+            architecture: Architecture::Vit(VitConfig {
+                heads: 2,
+                depth: 2,
+                pre_norm: true,
+                projection: Some(24),
+                epsilon: 1e-5,
+                activation: Activation::QuickGelu,
+                ..vit(64, 32, 32)
+            }),
+            preprocess: imagenet(64, 64, Filter::Bicubic),
+        },
+        BackboneSpec {
+            name: "toy-resnet",
+            about: "SSCD's kind of ResNet with four narrow blocks, for tests",
+            architecture: Architecture::Resnet(ResnetConfig {
+                image: 64,
+                width: 8,
+                layers: [1, 1, 1, 1],
+                projection: 24,
+                gem_power: 3.0,
+                gem_min: 1e-6,
+            }),
+            preprocess: imagenet(64, 64, Filter::Bilinear),
+        },
     ]
 }
 

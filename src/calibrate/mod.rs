@@ -23,10 +23,12 @@ pub use plot::reliability_plot;
 pub use reliability::{Bin, Reliability, reliability};
 
 use crate::error::{Error, Result};
-use crate::evaluate::{GroundTruth, LeftOut, Mappers, QueryScores, TruthOptions, split_entries};
+use crate::evaluate::{
+    GroundTruth, LeftOut, Mappers, NamedMappers, QueryScores, TruthOptions, split_entries,
+};
 use crate::files::{write_atomically, write_json};
 use crate::format::Calibrator;
-use crate::mapper::calibrator::write_calibrator;
+use crate::mapper::calibrator::{FittedFor, UNMAPPED, write_calibrator};
 use crate::pack::DEFAULT_CALIBRATOR;
 use objective::{Point, evaluate};
 
@@ -36,7 +38,7 @@ pub const CALIBRATOR_FILE: &str = "calibrator.json";
 pub struct CalibrateOptions {
     pub truth: TruthOptions,
     /// Mappers that the features go through first.
-    pub mappers: Option<Mappers>,
+    pub mappers: Option<NamedMappers>,
     /// What the calibrator is called, if anything.
     pub name: Option<String>,
     /// Decides which entries are for validation.
@@ -72,7 +74,7 @@ pub struct Calibration {
     pub database_items: usize,
     /// D of the features before mappers.
     pub dimension: usize,
-    pub mapped: bool,
+    pub fitted_for: FittedFor,
     pub before: Stage,
     pub after: Stage,
     /// Evaluations of the loss that the fit took.
@@ -92,6 +94,11 @@ pub fn calibrate(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Calibration> {
     let truth = GroundTruth::open(&options.truth)?;
+    let named = options.mappers.as_ref();
+    if let Some(named) = named {
+        named.check_backbone(truth.backbone(), &options.truth.features)?;
+    }
+    let mappers = named.map(|named| &named.mappers);
     let entries = truth.query_entries();
     // Entries without queries have no part in the split.
     let used: Vec<usize> = entries
@@ -107,7 +114,7 @@ pub fn calibrate(
         .filter_map(|(&entry, held_out)| held_out.then_some(entry))
         .collect();
     let all: Vec<usize> = (0..entries.len()).collect();
-    let scores = truth.scores(&all, options.mappers.as_ref(), progress)?;
+    let scores = truth.scores(&all, mappers, progress)?;
     let part = |validation: bool| -> (usize, Vec<&QueryScores>) {
         let part = scores.iter().zip(&entries);
         let part = part.filter(|(_, entry)| of_validation.contains(entry) == validation);
@@ -140,7 +147,10 @@ pub fn calibrate(
         seed: options.seed,
         database_items: truth.database_items(),
         dimension: truth.dimension(),
-        mapped: options.mappers.is_some(),
+        fitted_for: FittedFor {
+            backbone: truth.backbone().map(|backbone| backbone.name.clone()),
+            mapper: Some(named.map_or(UNMAPPED, |named| &named.pair).to_owned()),
+        },
         before: stage(DEFAULT_CALIBRATOR)?,
         after: stage(fitted)?,
         evaluations: fit.evaluations,
@@ -218,6 +228,7 @@ pub fn write_calibration(calibration: &Calibration, folder: &Path) -> Result<Vec
         calibrator,
         &calibration.after.calibrator,
         calibration.name.as_deref(),
+        calibration.fitted_for.clone(),
     )?;
     Ok(paths.into())
 }

@@ -14,7 +14,7 @@ use super::torch_script::{Dialect, build};
 use crate::error::{Error, Result};
 
 /// The longest pickle that is read: that of a million features with their paths has about 60 MB.
-pub(super) const MAX_PICKLE_BYTES: u64 = 128 << 20;
+pub(super) const MAX_PICKLE_BYTES: u64 = 512 << 20;
 
 const MAX_STACK: usize = 1 << 20;
 const MAX_MEMO: usize = 4 << 20;

@@ -9,6 +9,7 @@ use super::Progress;
 use super::evaluate::{OnMissing, report_left_out};
 use crate::calibrate::{CalibrateOptions, Stage, calibrate, write_calibration};
 use crate::evaluate::TruthOptions;
+use crate::mapper::open_named_mappers;
 
 #[derive(Args)]
 pub struct Calibrate {
@@ -19,6 +20,10 @@ pub struct Calibrate {
     /// synth.npy with synth.txt; a database.txt tells which rows are exemplars themselves.
     #[arg(long, value_name = "DIR")]
     features: PathBuf,
+    /// Database in place of database.npy: a .npy matrix, a torch file of feats and paths, or a clip-retrieval
+    /// folder.
+    #[arg(long, value_name = "PATH")]
+    database: Option<PathBuf>,
     /// Folder of a mapper that the features go through first, as `import --mapper` and `tune` write it.
     #[arg(long, value_name = "DIR")]
     mapper: Option<PathBuf>,
@@ -44,11 +49,12 @@ impl Calibrate {
         if self.out.exists() && !self.out.is_dir() {
             anyhow::bail!("{}: not a folder", self.out.display());
         }
-        let mappers = self.mapper.as_deref().map(crate::mapper::open_mappers);
+        let mappers = self.mapper.as_deref().map(open_named_mappers);
         let options = CalibrateOptions {
             truth: TruthOptions {
                 cases: self.cases,
                 features: self.features,
+                database: self.database,
                 missing: self.missing.into(),
             },
             mappers: mappers.transpose()?,

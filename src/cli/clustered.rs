@@ -91,7 +91,7 @@ impl PlanCommand {
             ..PackOptions::new(&self.model, &self.out)
         };
         if let Some(file) = &self.calibrator {
-            options.calibrator = read_calibrator(file)?;
+            options.calibrate(read_calibrator(file)?);
         }
         let clustered = ClusteredOptions {
             parts: self.parts,

@@ -29,8 +29,12 @@ pub struct Evaluate {
     /// Database in place of database.npy: a .npy matrix, a torch file of feats and paths, a
     /// clip-retrieval folder, or a packed index. For the features of that name; without a name, for all
     /// that have none of their own.
-    #[arg(long, visible_alias = "index", value_name = "[NAME=]PATH", value_parser = placed)]
+    #[arg(long, value_name = "[NAME=]PATH", value_parser = placed)]
     database: Vec<Placed>,
+    /// Packed index of the same database, flat or clustered: the int8 rows are then its rows, beside the
+    /// float32 rows of the database. Named like --database.
+    #[arg(long, value_name = "[NAME=]PATH", value_parser = placed)]
+    index: Vec<Placed>,
     /// Folder of a pair of mappers, which the features of that name go through; without a name, all
     /// that have none of their own. A packed index is mapped already and wants its own pair.
     #[arg(long, value_name = "[NAME=]DIR", value_parser = placed)]
@@ -105,7 +109,11 @@ impl Evaluate {
     /// The features with their databases and mappers.
     fn sources(&self) -> Result<Vec<FeatureSource>> {
         let labels: Vec<String> = self.features.iter().map(FeatureSource::label).collect();
-        for (option, all) in [("database", &self.database), ("mapper", &self.mapper)] {
+        for (option, all) in [
+            ("database", &self.database),
+            ("index", &self.index),
+            ("mapper", &self.mapper),
+        ] {
             for (at, one) in all.iter().enumerate() {
                 let earlier = all.iter().take(at);
                 let name = one.name.as_deref();
@@ -127,6 +135,7 @@ impl Evaluate {
         let mut sources = self.features.clone();
         for (source, label) in sources.iter_mut().zip(&labels) {
             source.database = find(&self.database, label).cloned();
+            source.index = find(&self.index, label).cloned();
             if let Some(folder) = find(&self.mapper, label) {
                 source.mapper = Some(Arc::new(open_named_mappers(folder)?));
             }

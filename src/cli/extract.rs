@@ -76,10 +76,12 @@ impl Extract {
             limit_megapixels: self.limit_megapixels,
             ..ExtractOptions::new(&self.model, input, &self.out)
         };
+        let started = std::time::Instant::now();
         let progress = Progress::new("embedding images");
         let report = extract(&options, &|done, total| progress.update(done, total));
         progress.finish();
         let report = report?;
+        let seconds = started.elapsed().as_secs_f64().max(1e-3);
         for (name, reason) in report.left_out.iter().take(NAMED) {
             eprintln!("left out: {name}: {reason}");
         }
@@ -91,8 +93,9 @@ impl Extract {
             println!("{}: {rows} x {}", path.display(), report.dimension);
         }
         println!(
-            "{} images embedded, {} known before, {} left out, {} named again",
+            "{} images embedded ({:.2} a second), {} known before, {} left out, {} named again",
             report.embedded,
+            report.embedded as f64 / seconds,
             report.reused,
             report.left_out.len(),
             report.repeated

@@ -9,7 +9,7 @@ use super::Progress;
 use crate::backbone::registry::{self, BackboneSpec};
 use crate::backbone::{import::import, pack, sampled::sample_count};
 use crate::demo;
-use crate::mapper::calibrator::{import_calibrator, write_calibrator};
+use crate::mapper::calibrator::{FittedFor, import_calibrator, write_calibrator};
 use crate::mapper::import::import_mapper;
 use crate::pack::list_images;
 use crate::preprocess::{DEFAULT_LIMIT_MEGAPIXELS, decode};
@@ -25,8 +25,8 @@ pub struct Import {
     /// calibrator [default: calibrator.json].
     #[arg(short, long)]
     out: Option<PathBuf>,
-    /// Name of the backbone that the mapper was trained for; packing with another one is then refused.
-    #[arg(long, value_name = "BACKBONE", requires = "mapper")]
+    /// Name of the backbone that the mapper or calibrator is for; packing with another one is then refused.
+    #[arg(long, value_name = "BACKBONE", conflicts_with = "backbone")]
     trained_for: Option<String>,
     /// How a backbone's matrices are stored.
     #[arg(long, value_enum, default_value = "int8", conflicts_with_all = ["mapper", "calibrator"])]
@@ -55,10 +55,20 @@ struct What {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Precision {
+pub enum Precision {
     F32,
     Int8,
     Int4,
+}
+
+impl From<Precision> for pack::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Int8 => Self::Int8,
+            Precision::Int4 => Self::Int4,
+        }
+    }
 }
 
 impl Import {
@@ -73,11 +83,6 @@ impl Import {
 
     fn backbone(&self, spec: BackboneSpec, out: &Path) -> Result<()> {
         let name = spec.name;
-        let precision = match self.precision {
-            Precision::F32 => pack::Precision::F32,
-            Precision::Int8 => pack::Precision::Int8,
-            Precision::Int4 => pack::Precision::Int4,
-        };
         let samples = match self.nearest || self.precision == Precision::F32 {
             true => None,
             false => Some(samples(&spec, self.samples.as_deref())?),
@@ -86,7 +91,7 @@ impl Import {
         let imported = import(
             spec,
             &self.weights,
-            precision,
+            self.precision.into(),
             samples.as_deref(),
             out,
             |done, total| progress.update(done, total),
@@ -109,11 +114,7 @@ impl Import {
     }
 
     fn mapper(&self, name: &str, out: &Path) -> Result<()> {
-        let trained_for = match &self.trained_for {
-            Some(backbone) => Some(known(backbone)?.name),
-            None => None,
-        };
-        let imported = import_mapper(&self.weights, name, trained_for, out);
+        let imported = import_mapper(&self.weights, name, self.trained_for()?, out);
         let head = imported.with_context(|| self.doing())?.synth;
         println!(
             "{}: {} mapper {name}, {} to {} values, {:.1} MB a side, pair {}",
@@ -129,7 +130,11 @@ impl Import {
 
     fn calibrator(&self, out: &Path) -> Result<()> {
         let calibrator = import_calibrator(&self.weights).with_context(|| self.doing())?;
-        write_calibrator(out, &calibrator, None)?;
+        let fitted_for = FittedFor {
+            backbone: self.trained_for()?.map(str::to_owned),
+            mapper: None,
+        };
+        write_calibrator(out, &calibrator, None, fitted_for)?;
         println!(
             "{}: inv_tau {}, bias {} (effective {})",
             out.display(),
@@ -138,6 +143,11 @@ impl Import {
             calibrator.effective_bias()
         );
         Ok(())
+    }
+
+    fn trained_for(&self) -> Result<Option<&'static str>> {
+        let known = self.trained_for.as_deref().map(known);
+        Ok(known.transpose()?.map(|spec| spec.name))
     }
 
     fn doing(&self) -> String {

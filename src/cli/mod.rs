@@ -4,6 +4,8 @@
 //! starts with `error:` and a non-zero exit.
 
 mod attribute;
+mod bench_backbones;
+mod bench_scan;
 mod calibrate;
 mod clustered;
 mod demo;
@@ -61,6 +63,12 @@ enum Command {
     /// Make a tiny backbone with generated weights, for benchmarks.
     #[command(hide = true)]
     ToyModel(toy_model::ToyModel),
+    /// Print what each form of the weights costs each backbone.
+    #[command(hide = true)]
+    BenchBackbones(bench_backbones::BenchBackbones),
+    /// Measure the scans beside plain copies.
+    #[command(hide = true)]
+    BenchScan(bench_scan::BenchScan),
     /// Serve a folder on localhost.
     Serve(serve::Serve),
 }
@@ -82,6 +90,8 @@ pub fn run() -> ExitCode {
         Command::Calibrate(command) => command.run(),
         Command::Tune(command) => command.run(),
         Command::ToyModel(command) => command.run(),
+        Command::BenchBackbones(command) => command.run(),
+        Command::BenchScan(command) => command.run(),
         Command::Serve(command) => command.run(),
     };
     match done {
@@ -118,7 +128,8 @@ impl Progress {
         self.bar.set_position(done as u64);
         let tenth = done * 10 / total.max(1);
         if self.bar.is_hidden() && self.shown.fetch_max(tenth, Relaxed) < tenth {
-            eprintln!("{}: {done}/{total}", self.label);
+            let rate = done as f64 / self.bar.elapsed().as_secs_f64().max(1e-3);
+            eprintln!("{}: {done}/{total}, {rate:.1} a second", self.label);
         }
     }
 

@@ -10,8 +10,10 @@ use super::clustered::{ClusteredArguments, Steps, described};
 use super::feature_arguments::ColumnArguments;
 use crate::features::RowSource;
 use crate::mapper::calibrator::read_calibrator;
-use crate::pack::clustered::{CLUSTERED_ROWS, Inputs, Structure, pack_clustered};
-use crate::pack::{PackOptions, PackReport, pack_features, pack_images};
+use crate::pack::clustered::{
+    CLUSTERED_ROWS, Inputs, Structure, pack_clustered, pack_images_clustered,
+};
+use crate::pack::{PackOptions, PackReport, list_images, pack_features, pack_images};
 
 #[derive(Args)]
 pub struct Pack {
@@ -34,8 +36,8 @@ pub struct Pack {
     features: Option<PathBuf>,
     #[command(flatten)]
     columns: ColumnArguments,
-    /// How the rows of features lie in files.
-    #[arg(long, requires = "features", value_enum, default_value = "auto")]
+    /// How the rows lie in files.
+    #[arg(long, value_enum, default_value = "auto")]
     structure: OfRows,
     #[command(flatten)]
     clustered: ClusteredArguments,
@@ -101,12 +103,22 @@ impl Pack {
             };
         }
         if let Some(file) = &self.calibrator {
-            options.calibrator = read_calibrator(file)?;
+            options.calibrate(read_calibrator(file)?);
         }
         let Some(features) = &self.features else {
             let Some(images) = &self.images else {
                 anyhow::bail!("either --images or --features is needed");
             };
+            let found = list_images(images, Some(&self.out))?.len();
+            if self.structure.is_clustered(found, "images") {
+                let steps = Steps::default();
+                let clustered = self.clustered.options();
+                let packed = pack_images_clustered(images, &options, &clustered, &steps)?;
+                steps.finish();
+                summarise(&self.out, &packed.0);
+                println!("{}", described(&packed.1));
+                return Ok(());
+            }
             let progress = Progress::new("packing");
             let report = pack_images(images, &options, &|done, total| {
                 progress.update(done, total);
@@ -117,42 +129,48 @@ impl Pack {
         };
         let set = self.columns.open(features)?;
         let [rows, _] = set.shape();
-        let structure = match self.structure {
-            OfRows::Auto => Structure::usual(rows),
-            OfRows::Flat => Structure::Flat,
-            OfRows::Clustered => Structure::Clustered,
-        };
-        let why = match self.structure {
-            OfRows::Auto => format!("clustered from {CLUSTERED_ROWS} rows on"),
-            _ => "as asked".into(),
-        };
         let duplicates = self.columns.duplicates();
-        match structure {
-            Structure::Flat => {
-                eprintln!("{rows} rows: a flat index ({why})");
-                let progress = Progress::new("packing");
-                let update = |done, total| progress.update(done, total);
-                let report = pack_features(&set, duplicates, &options, &update)?;
-                progress.finish();
-                summarise(&self.out, &report);
-            }
-            Structure::Clustered => {
-                eprintln!("{rows} rows: a clustered index ({why})");
-                let inputs = Inputs {
-                    features: &set,
-                    paths: &self.columns.paths(features),
-                    columns: &self.columns.columns(),
-                    duplicates,
-                };
-                let steps = Steps::default();
-                let clustered = self.clustered.options();
-                let (report, sizes) = pack_clustered(&inputs, &options, &clustered, &steps)?;
-                steps.finish();
-                summarise(&self.out, &report);
-                println!("{}", described(&sizes));
-            }
+        if self.structure.is_clustered(rows, "rows") {
+            let inputs = Inputs {
+                features: &set,
+                paths: &self.columns.paths(features),
+                columns: &self.columns.columns(),
+                duplicates,
+            };
+            let steps = Steps::default();
+            let clustered = self.clustered.options();
+            let (report, sizes) = pack_clustered(&inputs, &options, &clustered, &steps)?;
+            steps.finish();
+            summarise(&self.out, &report);
+            println!("{}", described(&sizes));
+            return Ok(());
         }
+        let progress = Progress::new("packing");
+        let update = |done, total| progress.update(done, total);
+        let report = pack_features(&set, duplicates, &options, &update)?;
+        progress.finish();
+        summarise(&self.out, &report);
         Ok(())
+    }
+}
+
+impl OfRows {
+    /// Whether so many of `what` make a clustered index; says which it is and why.
+    fn is_clustered(self, count: usize, what: &str) -> bool {
+        let (structure, why) = match self {
+            Self::Auto => {
+                let why = format!("clustered from {CLUSTERED_ROWS} rows on");
+                (Structure::usual(count), why)
+            }
+            Self::Flat => (Structure::Flat, "as asked".into()),
+            Self::Clustered => (Structure::Clustered, "as asked".into()),
+        };
+        let (clustered, name) = match structure {
+            Structure::Flat => (false, "flat"),
+            Structure::Clustered => (true, "clustered"),
+        };
+        eprintln!("{count} {what}: a {name} index ({why})");
+        clustered
     }
 }
 

@@ -1,20 +1,27 @@
-//! `data-attribution toy-model`: a tiny backbone with generated weights, for benchmarks and tests of what
-//! comes after the backbone.
+//! `data-attribution toy-model`: a backbone with generated weights, for benchmarks and tests of what comes after
+//! the weights.
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
+use super::import::Precision;
 use crate::backbone::import::HEAD_FILE;
-use crate::backbone::parity::toy_pack_of;
+use crate::backbone::parity::{generated_pack_of, toy_pack_of};
 use crate::files::{write_atomically, write_json};
 
 #[derive(Args)]
 pub struct ToyModel {
-    /// Values of a feature.
+    /// Values of a feature of a tiny transformer.
+    #[arg(long, conflicts_with = "backbone")]
+    dimension: Option<usize>,
+    /// The architecture of this name, at its full size.
     #[arg(long)]
-    dimension: usize,
+    backbone: Option<String>,
+    /// How its matrices are stored.
+    #[arg(long, value_enum, default_value = "int8", requires = "backbone")]
+    precision: Precision,
     /// Folder to write.
     #[arg(long)]
     out: PathBuf,
@@ -22,7 +29,11 @@ pub struct ToyModel {
 
 impl ToyModel {
     pub fn run(self) -> Result<()> {
-        let (memory, head) = toy_pack_of(self.dimension)?;
+        let (memory, head) = match (self.dimension, &self.backbone) {
+            (Some(dimension), _) => toy_pack_of(dimension)?,
+            (None, Some(name)) => generated_pack_of(name, self.precision.into())?,
+            (None, None) => bail!("either --dimension or --backbone is needed"),
+        };
         for (file, bytes) in &memory.files {
             write_atomically(&self.out.join(file), bytes)?;
         }

@@ -19,13 +19,18 @@ pub struct Tune {
     /// synth.npy with synth.txt; a database.txt tells which rows are exemplars themselves.
     #[arg(long, value_name = "DIR")]
     features: PathBuf,
+    /// Database in place of database.npy: a .npy matrix, a torch file of feats and paths, or a clip-retrieval
+    /// folder.
+    #[arg(long, value_name = "PATH")]
+    database: Option<PathBuf>,
     /// Folder for the mapper, report.json and loss.svg.
     #[arg(short, long, value_name = "RESULTS")]
     out: PathBuf,
     /// A name for the mapper.
     #[arg(long, default_value = "tuned")]
     name: String,
-    /// Name of the backbone that the features are of, such as dinov2-s14.
+    /// Name of the backbone that the features are of, such as dinov2-s14; where the features say it
+    /// themselves, it must be the same.
     #[arg(long)]
     backbone: Option<String>,
     /// Decides which entries are held out for validation, and all chance of the training.
@@ -71,6 +76,7 @@ impl Tune {
             truth: TruthOptions {
                 cases: self.cases,
                 features: self.features,
+                database: self.database,
                 missing: self.missing.into(),
             },
             name: self.name,

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{GroundTruth, Mappers, Missing, TruthOptions};
 use crate::files::{write_atomically, write_json};
 use crate::format::Calibrator;
+use crate::mapper::open_named_mappers;
 use crate::pack::DEFAULT_CALIBRATOR;
 use crate::tune::{Found, Training, TuneOptions, Tuning, tune, write_tuning};
 
@@ -52,6 +53,7 @@ pub fn learn(files: &GroundTruthFiles, backbone: &str, folder: &Path) -> Result<
     let truth = |case: &Path| TruthOptions {
         cases: vec![case.to_owned()],
         features: files.features.clone(),
+        database: None,
         missing: Missing::Stop,
     };
     let tuning = tune(
@@ -70,7 +72,7 @@ pub fn learn(files: &GroundTruthFiles, backbone: &str, folder: &Path) -> Result<
     let calibration = calibrate(
         &CalibrateOptions {
             truth: truth(&files.training),
-            mappers: Some(tuning.pair.mappers()),
+            mappers: Some(open_named_mappers(&mapper)?),
             name: Some(NAME.into()),
             seed: SEED,
             validation: VALIDATION,

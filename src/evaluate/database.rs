@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::clustered::ClusteredRows;
+use super::features::read_list;
 use super::sources::MapperName;
 use crate::checkpoint::NpyFile;
 use crate::error::{Error, Result};
@@ -29,10 +31,21 @@ pub(super) struct Database {
 }
 
 enum Content {
-    Rows(Box<dyn RowSource>),
+    /// With the list of its rows' names, if there is one.
+    Matrix {
+        rows: Box<NpyFile>,
+        list: Option<PathBuf>,
+    },
+    Set(Box<FeatureSet>),
+    /// `[rows, dimension]`
+    Held(Vec<f32>, usize),
     Index {
         folder: Folder,
         manifest: Box<Manifest>,
+    },
+    Clustered {
+        manifest: Box<Manifest>,
+        rows: Box<ClusteredRows>,
     },
 }
 
@@ -40,7 +53,10 @@ enum Content {
 pub(super) enum Block {
     /// `[rows, dimension]`
     Rows(Vec<f32>),
+    /// Of a flat index.
     Shard(FineShard),
+    /// Of a clustered index, `[rows, dimension]`: what the int8 rows stand for, to be compared as it is.
+    Restored(Vec<f32>),
 }
 
 impl Database {
@@ -67,7 +83,7 @@ impl Database {
                     None => backbone_beside(path)?,
                 },
                 names: Some(names.collect::<Result<_>>()?),
-                content: Content::Rows(Box::new(rows)),
+                content: Content::Set(Box::new(rows)),
             }
         };
         let [items, dimension] = database.shape();
@@ -78,12 +94,23 @@ impl Database {
         Ok(database)
     }
 
+    /// A database of `values`, `[rows, dimension]`, which stand for those of `whole`; its rows have no names.
+    pub(super) fn held(values: Vec<f32>, dimension: usize, whole: &Self) -> Self {
+        Self {
+            name: whole.name.clone(),
+            backbone: whole.backbone.clone(),
+            names: None,
+            content: Content::Held(values, dimension),
+        }
+    }
+
     fn open_matrix(path: &Path) -> Result<Self> {
         let rows = NpyFile::open(path)?;
         let list = path.with_extension("txt");
-        let names = match list.is_file() {
-            true => Some(super::features::read_list(&list, rows.shape()[0])?),
-            false => None,
+        let list = list.is_file().then_some(list);
+        let names = match &list {
+            Some(list) => Some(read_list(list, rows.shape()[0])?),
+            None => None,
         };
         let folder = path.parent().unwrap_or(Path::new(""));
         let head = FeaturesHead::read(folder)?;
@@ -94,7 +121,10 @@ impl Database {
             name: path.display().to_string(),
             backbone: head.and_then(|head| head.backbone),
             names: names.map(|names| names.into_iter().collect()),
-            content: Content::Rows(Box::new(rows)),
+            content: Content::Matrix {
+                rows: Box::new(rows),
+                list,
+            },
         })
     }
 
@@ -103,11 +133,21 @@ impl Database {
         let source = Folder::new(folder);
         let bytes = pollster::block_on(source.read_manifest(MANIFEST))?;
         let manifest = Manifest::parse(&manifest_file.display().to_string(), &bytes)?;
+        let rows = manifest
+            .clusters
+            .as_ref()
+            .map(|clusters| ClusteredRows::open(source.clone(), clusters, &manifest))
+            .transpose()?;
+        let flat = manifest.items.shards.iter().map(|items| items.file.clone());
+        let files: Vec<FileRef> = match &rows {
+            Some(rows) => rows.items_files(),
+            None => flat.collect(),
+        };
         let mut names = HashSet::new();
-        for items in &manifest.items.shards {
-            let bytes = read_file(&source, &items.file)?;
+        for file in files {
+            let bytes = read_file(&source, &file)?;
             let columns: ItemColumns = serde_json::from_slice(&bytes)
-                .map_err(|e| Error::format(&items.file.file, e.to_string()))?;
+                .map_err(|e| Error::format(&file.file, e.to_string()))?;
             names.extend(columns.names);
         }
         Ok(Self {
@@ -117,9 +157,15 @@ impl Database {
                 identity: manifest.backbone.identity.clone(),
             }),
             names: Some(names),
-            content: Content::Index {
-                folder: source,
-                manifest: Box::new(manifest),
+            content: match rows {
+                Some(rows) => Content::Clustered {
+                    manifest: Box::new(manifest),
+                    rows: Box::new(rows),
+                },
+                None => Content::Index {
+                    folder: source,
+                    manifest: Box::new(manifest),
+                },
             },
         })
     }
@@ -127,9 +173,13 @@ impl Database {
     /// Rows and the values of each, as they are stored.
     pub fn shape(&self) -> [usize; 2] {
         match &self.content {
-            Content::Rows(rows) => rows.shape(),
+            Content::Matrix { rows, .. } => rows.shape(),
+            Content::Set(rows) => rows.shape(),
+            Content::Held(values, dimension) => [values.len() / dimension, *dimension],
             // At most 2^31 rows.
-            Content::Index { manifest, .. } => [manifest.count as usize, manifest.dimension],
+            Content::Index { manifest, .. } | Content::Clustered { manifest, .. } => {
+                [manifest.count as usize, manifest.dimension]
+            }
         }
     }
 
@@ -139,8 +189,10 @@ impl Database {
     /// [`Error::InvalidArgument`] for a packed index, which has none.
     pub fn rows(&self) -> Result<&dyn RowSource> {
         match &self.content {
-            Content::Rows(rows) => Ok(&**rows),
-            Content::Index { .. } => Err(Error::invalid(format!(
+            Content::Matrix { rows, .. } => Ok(&**rows),
+            Content::Set(rows) => Ok(&**rows),
+            Content::Held(..) => Err(Error::invalid(format!("{}: rows in memory", self.name))),
+            Content::Index { .. } | Content::Clustered { .. } => Err(Error::invalid(format!(
                 "{}: a packed index, where float rows are needed",
                 self.name
             ))),
@@ -149,7 +201,8 @@ impl Database {
 
     /// Whether it is a packed index, and then the pair of mappers, real and synth, that it was made with.
     pub fn index_mappers(&self) -> Option<[Option<MapperName>; 2]> {
-        let Content::Index { manifest, .. } = &self.content else {
+        let (Content::Index { manifest, .. } | Content::Clustered { manifest, .. }) = &self.content
+        else {
             return None;
         };
         let sides = [&manifest.real_mapper, &manifest.synth_mapper];
@@ -161,6 +214,30 @@ impl Database {
         }))
     }
 
+    /// Names of the float rows, in order; none where they are not known.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and those of the container, also from the iterator.
+    pub fn row_names(&self) -> Result<Box<dyn Iterator<Item = Result<String>> + '_>> {
+        Ok(match &self.content {
+            // Read again rather than held in order by everyone who opens a database.
+            Content::Matrix {
+                rows,
+                list: Some(list),
+            } => Box::new(read_list(list, rows.shape()[0])?.into_iter().map(Ok)),
+            Content::Set(rows) => Box::new(rows.items()?.map(|item| Ok(item?.name))),
+            _ => Box::new(std::iter::empty()),
+        })
+    }
+
+    /// The rows of a clustered index.
+    pub(super) fn clustered(&self) -> Option<&ClusteredRows> {
+        match &self.content {
+            Content::Clustered { rows, .. } => Some(rows),
+            _ => None,
+        }
+    }
+
     /// Whether the names of the rows are known and one is `path`.
     pub fn names(&self, path: &str) -> bool {
         self.names
@@ -168,24 +245,27 @@ impl Database {
             .is_some_and(|names| names.contains(path))
     }
 
-    /// The rows in parts, in order: of `block_rows` float rows, or one shard of an index.
-    pub(super) fn blocks(&self, block_rows: usize) -> Vec<Range<usize>> {
-        match &self.content {
-            Content::Rows(rows) => {
-                let count = rows.shape()[0];
+    /// The rows in parts, in order: of about `block_rows` float rows, or one shard of a flat index.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for an index without rows that can be read.
+    pub(super) fn blocks(&self, block_rows: usize) -> Result<Vec<Range<usize>>> {
+        Ok(match &self.content {
+            Content::Matrix { .. } | Content::Set(_) | Content::Held(..) => {
+                let count = self.shape()[0];
                 let starts = (0..count).step_by(block_rows.max(1));
                 starts
                     .map(|first| first..count.min(first.saturating_add(block_rows)))
                     .collect()
             }
             Content::Index { manifest, .. } => {
-                let layer = manifest.fine(MANIFEST).ok();
-                let shards = layer.into_iter().flat_map(|layer| &layer.shards);
+                let shards = manifest.fine(&self.name)?.shards.iter();
                 shards
                     .map(|s| s.first_row as usize..(s.first_row + s.rows) as usize)
                     .collect()
             }
-        }
+            Content::Clustered { rows, .. } => rows.blocks(block_rows),
+        })
     }
 
     /// Reads part `at` of `blocks`; past the last there is nothing.
@@ -197,9 +277,13 @@ impl Database {
             return Ok(Block::Rows(Vec::new()));
         };
         match &self.content {
-            Content::Rows(rows) => {
-                let values = rows.read_rows_f32(range.start, range.len())?;
+            Content::Matrix { .. } | Content::Set(_) => {
+                let values = self.rows()?.read_rows_f32(range.start, range.len())?;
                 Ok(Block::Rows(values))
+            }
+            Content::Held(values, dimension) => {
+                let values = &values[range.start * dimension..range.end * dimension];
+                Ok(Block::Rows(values.to_vec()))
             }
             Content::Index { folder, manifest } => {
                 let layer = manifest.fine(&self.name)?;
@@ -213,12 +297,13 @@ impl Database {
                 }
                 Ok(Block::Shard(decoded))
             }
+            Content::Clustered { rows, .. } => Ok(Block::Restored(rows.read(range.clone())?)),
         }
     }
 }
 
 /// The content of a file of an index, verified.
-fn read_file(source: &Folder, file: &FileRef) -> Result<Vec<u8>> {
+pub(super) fn read_file(source: &Folder, file: &FileRef) -> Result<Vec<u8>> {
     if file.bytes > MANIFEST_BYTES_MAX {
         let reason = format!("{} bytes, the limit is {MANIFEST_BYTES_MAX}", file.bytes);
         return Err(Error::format(&file.file, reason));

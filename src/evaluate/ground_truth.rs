@@ -5,9 +5,10 @@
 //! and not something else to be told from it, so it counts once: as the exemplar.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::features::{FeatureFolder, read_list};
+use super::database::Database;
+use super::features::FeatureFolder;
 use super::kernel::{Kernel, dot};
 use super::metrics::{MetricSums, RECALL_AT};
 use super::queries::Plan;
@@ -17,6 +18,7 @@ use super::stream::{Mappers, RowMap, Wanted};
 use super::unit::{UnitRows, read_rows};
 use super::{Case, FeatureSource, LeftOut, Missing, parse_cases};
 use crate::error::{Error, Result};
+use crate::features::FeaturesBackbone;
 
 /// Where ground truth is.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct TruthOptions {
     pub cases: Vec<PathBuf>,
     /// Features folder, as [`evaluate`](super::evaluate) reads it; the features are unmapped.
     pub features: PathBuf,
+    /// The database, where it is not `database.npy` of the folder; no packed index, which has no float rows.
+    pub database: Option<PathBuf>,
     pub missing: Missing,
 }
 
@@ -44,7 +48,8 @@ impl GroundTruth {
     pub fn open(options: &TruthOptions) -> Result<Self> {
         let cases = options.cases.iter().map(|path| parse_cases(path));
         let cases: Vec<Case> = cases.collect::<Result<_>>()?;
-        let folder = FeatureFolder::open(&options.features, None)?;
+        let folder = FeatureFolder::open(&options.features, options.database.as_deref())?;
+        folder.database.rows()?;
         let source = FeatureSource::new("features", "features", &options.features);
         let plan = Plan::new(&cases, &source, &folder, options.missing)?;
         if plan.queries.is_empty() {
@@ -53,7 +58,7 @@ impl GroundTruth {
                 options.features.display()
             )));
         }
-        let by_exemplar = copies(&folder, &options.features.join("database.txt"))?;
+        let by_exemplar = copies(&folder)?;
         let copies = plan.exemplars_by_entry.iter().map(|exemplars| {
             let rows = exemplars.iter().filter_map(|row| by_exemplar.get(row));
             let rows: BTreeSet<usize> = rows.flatten().copied().collect();
@@ -66,6 +71,19 @@ impl GroundTruth {
         })
     }
 
+    /// The same queries and exemplars, with the database rows `rows` (ascending, without repeats, none of an
+    /// exemplar) in memory in place of all of it: for measuring again and again.
+    ///
+    /// # Errors
+    /// As [`GroundTruth::query_features`].
+    pub fn among(mut self, rows: &[usize]) -> Result<Self> {
+        let values = self.database_features(rows)?;
+        let whole = &self.folder.database;
+        self.folder.database = Database::held(values, self.dimension(), whole);
+        self.copies.iter_mut().for_each(Vec::clear);
+        Ok(self)
+    }
+
     /// D of the features as they are in the folder.
     pub fn dimension(&self) -> usize {
         self.folder.database.shape()[1]
@@ -74,6 +92,11 @@ impl GroundTruth {
     /// N.
     pub fn database_items(&self) -> usize {
         self.folder.database.shape()[0]
+    }
+
+    /// The backbone that made the features, where it is known.
+    pub fn backbone(&self) -> Option<&FeaturesBackbone> {
+        self.folder.backbone.as_ref()
     }
 
     /// Entries that have exemplars.
@@ -187,7 +210,10 @@ impl GroundTruth {
         let real = mappers.map(|mappers| &*mappers.real);
         let database = &self.folder.database;
         let copied: Vec<usize> = self.rows_of_exemplars().into_iter().collect();
-        let copies = UnitRows::read(database.rows()?, &database.name, &copied, real)?;
+        let copies = match copied.is_empty() {
+            true => UnitRows::default(),
+            false => UnitRows::read(database.rows()?, &database.name, &copied, real)?,
+        };
         let queries = queries.iter().filter_map(|&at| self.plan.queries.get(at));
         let queries: Vec<_> = queries.collect();
         let ranked = queries.iter().map(|query| Query {
@@ -286,14 +312,11 @@ impl Vectors {
 }
 
 /// Rows of the database that its list names as an exemplar, by the exemplar's row; none without a list.
-fn copies(folder: &FeatureFolder, list: &Path) -> Result<HashMap<usize, Vec<usize>>> {
+fn copies(folder: &FeatureFolder) -> Result<HashMap<usize, Vec<usize>>> {
     let mut copies: HashMap<usize, Vec<usize>> = HashMap::new();
-    if list.is_file() {
-        // Read again rather than held in order by everyone who opens a folder.
-        for (row, name) in (0..).zip(read_list(list, folder.database.shape()[0])?) {
-            if let Some(exemplar) = folder.exemplar.row(&name) {
-                copies.entry(exemplar).or_default().push(row);
-            }
+    for (row, name) in (0..).zip(folder.database.row_names()?) {
+        if let Some(exemplar) = folder.exemplar.row(&name?) {
+            copies.entry(exemplar).or_default().push(row);
         }
     }
     Ok(copies)

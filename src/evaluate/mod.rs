@@ -18,13 +18,15 @@
 //!
 //! Rankings are made twice: by the features as they are (`float32`), and as an index ranks (`int8`):
 //! database and exemplars quantized to int8 rows, queries to 13 bits, scores by exact integer sums. The
-//! difference is what quantization costs. A packed index has only the second.
+//! difference is what quantization costs. A packed index has only the second; given beside a database, it
+//! takes the place of the int8 rows that are made here.
 //!
 //! Invariants: the database is read once for each features folder, however many queries there are; the
 //! ranking is the full one; equal scores rank in the order database rows, then the entry's exemplars;
 //! results do not depend on the machine or on the number of threads.
 
 mod cases;
+mod clustered;
 mod database;
 mod features;
 mod ground_truth;
@@ -42,7 +44,7 @@ mod stream;
 mod unit;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -57,6 +59,7 @@ pub use stream::{Mappers, RowMap};
 
 use crate::error::{Error, Result};
 use crate::format::shard::DIMENSION_MAX;
+use clustered::ClusteredRows;
 use features::FeatureFolder;
 use kernel::Kernel;
 use metrics::MetricSums;
@@ -128,6 +131,8 @@ pub struct ResultRow {
     pub recall: Option<[f64; RECALL_AT.len()]>,
     /// mAP; `None` as for the recall.
     pub mean_average_precision: Option<f64>,
+    /// Of int8 rows beside float rows: the recalls and the mAP of those less these.
+    pub quantization_cost: Option<[f64; RECALL_AT.len() + 1]>,
 }
 
 /// Something of a test case that was left out.
@@ -176,16 +181,13 @@ pub fn evaluate(
     // All are opened and looked up before the first is computed with, to fail early.
     let mut work = Vec::new();
     for source in &options.features {
-        let folder = FeatureFolder::open(&source.folder, source.database.as_deref())?;
-        let maps = source.maps(&folder)?;
-        let wanted = wanted(options.rows, &folder, maps.dimension)?;
-        let plan = Plan::new(&cases, source, &folder, options.missing)?;
-        work.push((source, folder, maps, wanted, plan));
+        let passes = passes(source, options)?;
+        let folder = &passes[0].folder;
+        let plan = Plan::new(&cases, source, folder, options.missing)?;
+        work.push((source, passes, plan));
     }
-    let items = work
-        .iter()
-        .map(|(_, folder, ..)| folder.database.shape()[0]);
-    let total: usize = items.sum();
+    let items = work.iter().flat_map(|(_, passes, _)| passes);
+    let total: usize = items.map(|pass| pass.folder.database.shape()[0]).sum();
     let mut done = 0;
     let mut evaluation = Evaluation {
         recall_at: RECALL_AT,
@@ -193,21 +195,30 @@ pub fn evaluate(
         left_out: Vec::new(),
         exemplars_in_database: BTreeMap::new(),
     };
-    for (source, folder, maps, wanted, plan) in work {
-        let ranks = plan_ranks(&plan, &folder, &maps, wanted, &|rows| {
-            progress(done + rows, total);
-        })?;
-        let database_items = folder.database.shape()[0];
-        done += database_items;
-        let mut kinds = vec![(Rows::Float32, ranks.float32), (Rows::Int8, ranks.int8)];
-        kinds.retain(|(rows, _)| options.rows.includes(*rows));
-        let sums: Vec<_> = kinds
-            .iter()
-            .map(|(_, ranks)| plan_sums(&plan, ranks))
-            .collect();
+    for (source, passes, plan) in work {
+        let mut kinds = Vec::new();
+        for pass in &passes {
+            let ranks = pass.ranks(&plan, &|rows| progress(done + rows, total))?;
+            let items = pass.folder.database.shape()[0];
+            done += items;
+            let of_kinds = [(Rows::Float32, ranks.float32), (Rows::Int8, ranks.int8)];
+            for (rows, ranks) in of_kinds {
+                let made = ranks.is_some() || passes.len() == 1;
+                if options.rows.includes(rows) && made {
+                    kinds.push((rows, items, plan_sums(&plan, &ranks)));
+                }
+            }
+        }
+        let dimension = passes[0].maps.dimension;
         for (number, group) in plan.groups.iter().enumerate() {
-            for ((rows, _), sums) in kinds.iter().zip(&sums) {
+            let mut exact: Option<[f64; RECALL_AT.len() + 1]> = None;
+            for (rows, database_items, sums) in &kinds {
                 let means = sums.as_ref().and_then(|sums| sums[number].means());
+                let all = means.map(|([a, b, c], precision)| [a, b, c, precision]);
+                if *rows == Rows::Float32 {
+                    exact = all;
+                }
+                let cost = exact.zip(all).filter(|_| *rows == Rows::Int8);
                 evaluation.results.push(ResultRow {
                     case: group.case.clone(),
                     name: source.name.clone(),
@@ -220,8 +231,10 @@ pub fn evaluate(
                     synth_type: group.synth_type.clone(),
                     queries: group.queries,
                     exemplars: group.exemplars,
-                    database_items,
-                    dimension: maps.dimension,
+                    database_items: *database_items,
+                    dimension,
+                    quantization_cost: cost
+                        .map(|(exact, int8)| std::array::from_fn(|at| exact[at] - int8[at])),
                     recall: means.map(|(recall, _)| recall),
                     mean_average_precision: means.map(|(_, precision)| precision),
                 });
@@ -277,22 +290,101 @@ fn plan_sums(plan: &Plan, ranks: &Option<Vec<Vec<u64>>>) -> Option<Vec<MetricSum
     Some(sums)
 }
 
-/// The ranks of the exemplars of each query of the plan.
+/// One reading of one database.
+struct Pass<'a> {
+    folder: FeatureFolder,
+    maps: Maps<'a>,
+    wanted: Wanted,
+}
+
+/// The readings that a source needs: one, or with an index beside the database two.
+fn passes<'a>(source: &'a FeatureSource, options: &EvaluateOptions) -> Result<Vec<Pass<'a>>> {
+    let pass = |database: Option<&Path>, rows: RowsWanted| {
+        let folder = FeatureFolder::open(&source.folder, database)?;
+        let maps = source.maps(&folder)?;
+        let wanted = wanted(rows, &folder, maps.dimension)?;
+        Ok(Pass {
+            folder,
+            maps,
+            wanted,
+        })
+    };
+    let database = source.database.as_deref();
+    let Some(index) = source.index.as_deref() else {
+        return Ok(vec![pass(database, options.rows)?]);
+    };
+    let has_rows = database.is_some() || source.folder.join("database.npy").is_file();
+    let mut passes = Vec::new();
+    if has_rows && options.rows.includes(Rows::Float32) {
+        passes.push(pass(database, RowsWanted::Float32)?);
+    }
+    if options.rows.includes(Rows::Int8) || passes.is_empty() {
+        let rows = match passes.is_empty() {
+            true => options.rows,
+            false => RowsWanted::Int8,
+        };
+        let of_index = pass(Some(index), rows)?;
+        if of_index.folder.database.index_mappers().is_none() {
+            let name = &of_index.folder.database.name;
+            return Err(Error::invalid(format!("{name}: no packed index")));
+        }
+        passes.push(of_index);
+    }
+    if let [rows, index] = passes.as_slice() {
+        let [rows, index] = [rows, index].map(|pass| &pass.folder.database);
+        if rows.shape()[0] != index.shape()[0] {
+            return Err(Error::invalid(format!(
+                "{} has {} rows, its index {} has {}",
+                rows.name,
+                rows.shape()[0],
+                index.name,
+                index.shape()[0]
+            )));
+        }
+    }
+    Ok(passes)
+}
+
+impl Pass<'_> {
+    /// The ranks of the exemplars of each query of the plan.
+    fn ranks(&self, plan: &Plan, progress: &(dyn Fn(usize) + Sync)) -> Result<Ranks> {
+        // The rows of a clustered index are ranked as what they stand for, by the float kernel.
+        let Some(index) = self.folder.database.clustered() else {
+            return plan_ranks(plan, &self.folder, &self.maps, self.wanted, None, progress);
+        };
+        let restored = Wanted {
+            float32: true,
+            int8: false,
+        };
+        let through = Some(index);
+        let ranks = plan_ranks(plan, &self.folder, &self.maps, restored, through, progress)?;
+        Ok(Ranks {
+            float32: None,
+            int8: ranks.float32,
+        })
+    }
+}
+
+/// The ranks of the exemplars of each query of the plan; exemplars are rounded as `through` would.
 fn plan_ranks(
     plan: &Plan,
     folder: &FeatureFolder,
     maps: &Maps,
     wanted: Wanted,
+    through: Option<&ClusteredRows>,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Ranks> {
     let (exemplar, synth) = (&folder.exemplar, &folder.synth);
     let (exemplar_rows, synth_rows) = (plan.exemplar_rows(), plan.synth_rows());
-    let exemplars = UnitRows::read(
+    let mut exemplars = UnitRows::read(
         &exemplar.rows,
         &exemplar.name,
         &exemplar_rows,
         maps.exemplar,
     )?;
+    if let Some(index) = through {
+        exemplars = exemplars.through(index)?;
+    }
     let vectors = UnitRows::read(&synth.rows, &synth.name, &synth_rows, maps.synth)?;
     let codes = wanted.int8.then(|| exemplars.codes()).transpose()?;
     let queries = plan.queries.iter().map(|query| {

@@ -112,7 +112,7 @@ fn cells(row: Option<&ResultRow>) -> [Option<f64>; RECALL_AT.len() + 1] {
 
 /// The results as text in aligned columns, for a terminal.
 ///
-/// The last column is what int8 rows cost: the mAP by float rows less that by int8 rows.
+/// The last columns are what int8 rows cost: recall@10 and mAP by float rows less those by int8 rows.
 pub fn table(evaluation: &Evaluation) -> String {
     let mut header = ["case", "queries of", "name", "feature", "rows"]
         .map(str::to_owned)
@@ -120,9 +120,8 @@ pub fn table(evaluation: &Evaluation) -> String {
     header.extend(["queries", "exemplars", "N"].map(str::to_owned));
     header.extend(RECALL_AT.map(|k| format!("recall@{k}")));
     header.push("mAP".to_owned());
-    header.push("int8 costs".to_owned());
+    header.extend(["@10 costs", "mAP costs"].map(str::to_owned));
     let mut lines = vec![header];
-    let mut float: Option<&ResultRow> = None;
     for row in &evaluation.results {
         let rows = match row.rows {
             Rows::Float32 => "float32",
@@ -136,16 +135,13 @@ pub fn table(evaluation: &Evaluation) -> String {
             Some(value) => format!("{value:.4}"),
             None => "-".to_owned(),
         }));
-        // Int8 rows follow the float rows of the same queries.
-        line.push(match (row.rows, float) {
-            (Rows::Int8, Some(float)) => {
-                let of = |row: &ResultRow| row.mean_average_precision;
-                let cost = of(float).zip(of(row)).map(|(float, int8)| float - int8);
-                cost.map_or_else(|| "-".to_owned(), |cost| format!("{cost:+.4}"))
+        line.extend(match (row.rows, row.quantization_cost) {
+            (Rows::Float32, _) => [const { String::new() }; 2],
+            (Rows::Int8, Some([_, recall, _, precision])) => {
+                [recall, precision].map(|cost| format!("{cost:+.4}"))
             }
-            _ => String::new(),
+            (Rows::Int8, None) => ["-", "-"].map(str::to_owned),
         });
-        float = (row.rows == Rows::Float32).then_some(row);
         lines.push(line);
     }
     let mut widths = vec![0; lines[0].len()];

@@ -1,11 +1,12 @@
 //! What is compared: a features folder, its database, and the mappers that the features go through.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::features::FeatureFolder;
 use super::stream::{Mappers, RowMap};
 use crate::error::{Error, Result};
+use crate::features::FeaturesBackbone;
 
 /// A features folder and what it is called in the results.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct FeatureSource {
     /// The database, where it is not `database.npy` of the folder: a `.npy` matrix, a packed index, or
     /// another container of features.
     pub database: Option<PathBuf>,
+    /// A packed index of the same database, which the int8 rows are then taken from.
+    pub index: Option<PathBuf>,
     /// What the features go through before they are compared; without, they are compared as they are.
     pub mapper: Option<Arc<NamedMappers>>,
 }
@@ -33,6 +36,8 @@ pub struct MapperName {
 pub struct NamedMappers {
     pub real: MapperName,
     pub synth: MapperName,
+    /// Digest over both sides.
+    pub pair: String,
     /// The backbone that the pair was trained for, where that is known.
     pub backbone: Option<String>,
     pub mappers: Mappers,
@@ -46,6 +51,7 @@ impl FeatureSource {
             feature: feature.into(),
             folder: folder.into(),
             database: None,
+            index: None,
             mapper: None,
         }
     }
@@ -89,14 +95,8 @@ impl FeatureSource {
                 }
             }
         }
-        if let (Some(mapper), Some(backbone)) = (mapper, &folder.backbone)
-            && let Some(trained_for) = &mapper.backbone
-            && *trained_for != backbone.name
-        {
-            return Err(Error::IdentityMismatch {
-                index: format!("{backbone} ({})", self.folder.display()),
-                model: format!("the mapper {} for {trained_for}", mapper.real.name),
-            });
+        if let Some(mapper) = mapper {
+            mapper.check_backbone(folder.backbone.as_ref(), &self.folder)?;
         }
         let width = folder.exemplar.rows.shape()[1];
         let mut dimension = width;
@@ -133,6 +133,25 @@ impl FeatureSource {
             synth: mapper.map(|mapper| &*mapper.mappers.synth),
             dimension,
         })
+    }
+}
+
+impl NamedMappers {
+    /// Refuses to map features of another backbone than the mappers', as far as both are known; `folder`
+    /// is where the features are.
+    ///
+    /// # Errors
+    /// [`Error::IdentityMismatch`], naming both.
+    pub fn check_backbone(&self, backbone: Option<&FeaturesBackbone>, folder: &Path) -> Result<()> {
+        match (backbone, &self.backbone) {
+            (Some(backbone), Some(trained_for)) if *trained_for != backbone.name => {
+                Err(Error::IdentityMismatch {
+                    index: format!("{backbone} ({})", folder.display()),
+                    model: format!("the mapper {} for {trained_for}", self.real.name),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

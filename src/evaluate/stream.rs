@@ -166,7 +166,7 @@ pub(super) fn stream_panels(
     let lanes = kernel.lanes();
     let dimension = map.map_or(width, |map| map.dimensions()[1]);
     let block_rows = (BLOCK_BYTES / 4 / width).max(1).next_multiple_of(lanes);
-    let blocks = database.blocks(block_rows);
+    let blocks = database.blocks(block_rows)?;
     let mut block = database.read(&blocks, 0)?;
     let mut panels = Panels::default();
     let mut first = 0;
@@ -177,7 +177,7 @@ pub(super) fn stream_panels(
                     values = map_rows(map, &values, width, &database.name)?;
                 }
                 panels
-                    .pack(&values, dimension, lanes, wanted)
+                    .pack(&values, dimension, lanes, wanted, unit_row)
                     .map_err(|(row, fault)| fault.of(&database.name, first + row))?;
                 values.len() / dimension
             }
@@ -191,6 +191,20 @@ pub(super) fn stream_panels(
                 panels.pack_codes(&columns, &shard.scales, dimension, lanes);
                 shard.rows()
             }
+            Block::Restored(values) => {
+                if wanted.int8 || map.is_some() {
+                    let what = "a clustered index has rows of its own form, mapped already";
+                    return Err(Error::invalid(format!("{}: {what}", database.name)));
+                }
+                let as_it_is = |row: &[f32], unit: &mut [f32]| {
+                    unit.copy_from_slice(row);
+                    Ok(())
+                };
+                panels
+                    .pack(&values, dimension, lanes, wanted, as_it_is)
+                    .map_err(|(row, fault)| fault.of(&database.name, first + row))?;
+                values.len() / dimension
+            }
         };
         // The next block is read while this one is worked on.
         let (read, ()) = rayon::join(|| database.read(&blocks, next), || visit(first, &panels));
@@ -202,7 +216,7 @@ pub(super) fn stream_panels(
 }
 
 impl Panels {
-    /// Normalises the rows of a block and lays them out as panels.
+    /// Lays the rows of a block out as panels; `prepare` writes a row, normalised, into its place.
     ///
     /// Fails with the first bad row of the block.
     fn pack(
@@ -211,6 +225,7 @@ impl Panels {
         dimension: usize,
         lanes: usize,
         wanted: Wanted,
+        prepare: impl Fn(&[f32], &mut [f32]) -> Result<(), Fault> + Sync,
     ) -> Result<(), (usize, Fault)> {
         let rows = (block.len() / dimension).next_multiple_of(lanes);
         let [float, int8] =
@@ -233,7 +248,7 @@ impl Panels {
                 let mut row_codes = Vec::with_capacity(row_stride(dimension));
                 for (lane, row) in rows.chunks_exact(dimension).enumerate() {
                     let fail = |fault| Some((panel * lanes + lane, fault));
-                    if let Err(fault) = unit_row(row, &mut unit) {
+                    if let Err(fault) = prepare(row, &mut unit) {
                         return fail(fault);
                     }
                     if let Some(packed) = &mut float {

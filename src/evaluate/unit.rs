@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
+use super::clustered::ClusteredRows;
 use super::stream::{RowMap, map_rows};
 use crate::error::{Error, Result};
 use crate::features::RowSource;
@@ -75,6 +78,7 @@ pub(super) fn read_rows(file: &dyn RowSource, rows: &[usize]) -> Result<Vec<f32>
 }
 
 /// Some rows of a feature file, normalised.
+#[derive(Default)]
 pub(super) struct UnitRows {
     dimension: usize,
     /// `[rows, dimension]`
@@ -115,7 +119,18 @@ impl UnitRows {
         &self.values[start..start + self.dimension]
     }
 
-    /// The same rows as an index holds them.
+    /// The same rows as `index` would hold them.
+    ///
+    /// # Errors
+    /// See [`ClusteredRows::rounded`].
+    pub fn through(mut self, index: &ClusteredRows) -> Result<Self> {
+        let rows = self.values.par_chunks(self.dimension);
+        let rows = rows.map(|row| index.rounded(row));
+        self.values = rows.collect::<Result<Vec<_>>>()?.concat();
+        Ok(self)
+    }
+
+    /// The same rows as a flat index holds them.
     ///
     /// # Errors
     /// None in practice: unit rows are finite.

@@ -43,6 +43,7 @@ pub fn open_named_mappers(folder: &Path) -> Result<NamedMappers> {
     Ok(NamedMappers {
         real: named(&heads.real),
         synth: named(&heads.synth),
+        pair: heads.real.pair.clone(),
         backbone: heads.real.backbone.clone(),
         mappers: open_mappers(folder)?,
     })

@@ -12,8 +12,8 @@ use super::index_folder::THUMBNAILS;
 use super::write::IndexWriter;
 use super::{Item, PackOptions, PackReport, read_head};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
-use crate::format::sha256_hex;
+use crate::files::write_unflushed;
+use crate::format::{ModelHead, sha256_hex};
 use crate::preprocess::{Filter, Pixels, decode, resize, thumbnail_size};
 
 /// File name endings that are taken for images.
@@ -37,16 +37,70 @@ pub fn pack_images(
     options: &PackOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<PackReport> {
+    let paths = find_images(folder, options)?;
+    let head = read_head(&options.model)?;
+    let mut writer = IndexWriter::new(options, head.clone(), paths.len())?;
+    let mut refused = Vec::new();
+    let embedded = embed_images(&paths, options, &head, progress, |item, feature| {
+        refused.extend(writer.push_rows(vec![item], feature)?);
+        Ok(())
+    })?;
+    let mut left_out = embedded.left_out;
+    left_out.extend(refused);
+    left_out.sort();
+    if writer.rows() == 0 {
+        return Err(none_readable(folder, &left_out));
+    }
+    Ok(PackReport {
+        manifest: writer.finish()?,
+        left_out_count: left_out.len(),
+        left_out,
+        reused: embedded.reused,
+    })
+}
+
+/// The images below `folder`, as [`list_images`].
+pub(super) fn find_images(folder: &Path, options: &PackOptions) -> Result<Vec<(PathBuf, String)>> {
     let paths = list_images(folder, Some(&options.out))?;
-    if paths.is_empty() {
-        return Err(Error::invalid(format!(
+    match paths.is_empty() {
+        false => Ok(paths),
+        true => Err(Error::invalid(format!(
             "{}: no image found",
             folder.display()
-        )));
+        ))),
     }
-    let head = read_head(&options.model)?;
-    let embedder = Embedder::open(&options.model, &head, options.cache.as_deref())?;
-    let mut writer = IndexWriter::new(options, head, paths.len())?;
+}
+
+/// The error where all images were left out.
+pub(super) fn none_readable(folder: &Path, left_out: &[(String, String)]) -> Error {
+    Error::invalid(format!(
+        "{}: none of {} images can be read; the first: {}",
+        folder.display(),
+        left_out.len(),
+        left_out.first().map_or("", |(_, reason)| reason)
+    ))
+}
+
+/// What became of images beside features.
+pub(super) struct Embedded {
+    /// Those that cannot be read, with the reason.
+    pub left_out: Vec<(String, String)>,
+    /// Features that came from the cache.
+    pub reused: usize,
+}
+
+/// Embeds images, writes their thumbnails into the index, and gives `take` each image's item and feature, in order.
+///
+/// # Errors
+/// [`Error::Io`], those of the model and those of `take`.
+pub(super) fn embed_images(
+    paths: &[(PathBuf, String)],
+    options: &PackOptions,
+    head: &ModelHead,
+    progress: &(dyn Fn(usize, usize) + Sync),
+    mut take: impl FnMut(Item, &[f32]) -> Result<()>,
+) -> Result<Embedded> {
+    let embedder = Embedder::open(&options.model, head, options.cache.as_deref())?;
     let (done, reused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let mut left_out = Vec::new();
     for batch in paths.chunks(BATCH) {
@@ -60,25 +114,13 @@ pub fn pack_images(
             .collect();
         for ((_, name), result) in batch.iter().zip(packed) {
             match result {
-                Ok((item, feature)) => {
-                    left_out.extend(writer.push_rows(vec![item], &feature)?);
-                }
+                Ok((item, feature)) => take(item, &feature)?,
                 Err(Failure::Image(error)) => left_out.push((name.clone(), error.to_string())),
                 Err(Failure::Index(error)) => return Err(error),
             }
         }
     }
-    if writer.rows() == 0 {
-        return Err(Error::invalid(format!(
-            "{}: none of {} images can be read; the first: {}",
-            folder.display(),
-            left_out.len(),
-            left_out.first().map_or("", |(_, reason)| reason)
-        )));
-    }
-    Ok(PackReport {
-        manifest: writer.finish()?,
-        left_out_count: left_out.len(),
+    Ok(Embedded {
         left_out,
         reused: reused.into_inner(),
     })
@@ -140,8 +182,11 @@ fn write_thumbnail(jpeg: &[u8], out: &Path) -> Result<String> {
     let digest = sha256_hex(jpeg);
     let name = format!("{}/{}.jpg", &digest[..2], &digest[..32]);
     let path = out.join(THUMBNAILS).join(&name);
-    if !path.exists() {
-        write_atomically(&path, jpeg)?;
+    // A crash may have left a file that is too short.
+    let whole = |found: std::fs::Metadata| found.len() == jpeg.len() as u64;
+    if !path.metadata().is_ok_and(whole) {
+        // Flushed with the rest of the index.
+        write_unflushed(&path, jpeg)?;
     }
     Ok(name)
 }

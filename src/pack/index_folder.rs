@@ -14,7 +14,7 @@ use super::PackOptions;
 use super::mapping::{MAPPER, PackMapper};
 use super::stale::{content_digest, remove_unwanted};
 use crate::error::{Error, Result};
-use crate::files::{write_atomically, write_json};
+use crate::files::{flush, write_json, write_unflushed};
 use crate::format::clustered::Clusters;
 use crate::format::manifest::{BackboneRef, MANIFEST_FORMAT, Totals};
 use crate::format::shard::VERSION;
@@ -69,11 +69,13 @@ impl<'a> IndexFolder<'a> {
     /// # Errors
     /// [`Error::Io`] and [`Error::Integrity`] for the model's files; those of [`PackMapper::open`].
     pub fn open(options: &'a PackOptions, head: ModelHead) -> Result<Self> {
-        fs::create_dir_all(&options.out).map_err(|e| Error::io(&options.out, e))?;
         let mapper = options.mapper.as_ref();
         let mapper = mapper
             .map(|folder| PackMapper::open(folder, &head))
             .transpose()?;
+        let pair = mapper.as_ref().map(|mapper| mapper.synth().pair.as_str());
+        options.calibrator_for.check(&head.name, pair)?;
+        fs::create_dir_all(&options.out).map_err(|e| Error::io(&options.out, e))?;
         let bytes =
             serde_json::to_vec(&head).map_err(|e| Error::format("model head", e.to_string()))?;
         let mut folder = Self {
@@ -104,11 +106,10 @@ impl<'a> IndexFolder<'a> {
     pub fn write_named(&mut self, file: &FileRef, bytes: &[u8]) -> Result<()> {
         let path = self.options.out.join(&file.file);
         self.note(&path);
-        write_atomically(&path, bytes)
+        put(&path, bytes)
     }
 
-    /// Writes files under their content names, some at a time: most of the time goes into waiting for the
-    /// disk, which takes several files at once.
+    /// Writes files under their content names, some at a time.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -122,7 +123,7 @@ impl<'a> IndexFolder<'a> {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 paths.get(at).zip(files.get(at))
             } {
-                write_atomically(path, bytes)?;
+                put(path, bytes)?;
             }
             Ok(())
         };
@@ -184,6 +185,8 @@ impl<'a> IndexFolder<'a> {
         // A manifest that no reader would take must not replace one that they do.
         let written = serde_json::to_vec(&manifest).unwrap_or_default();
         Manifest::parse(MANIFEST, &written)?;
+        // The manifest must not be on the disk before what it names.
+        flush(&self.options.out)?;
         write_json(&self.options.out.join(MANIFEST), &manifest)?;
         self.made.clear();
         self.remove_stale(&manifest, contents.in_head, &contents.thumbnails)?;
@@ -200,7 +203,7 @@ impl<'a> IndexFolder<'a> {
             let bytes = fs::read(&from).map_err(|e| Error::io(&from, e))?;
             file.verify(&bytes)?;
             self.note(&to);
-            write_atomically(&to, &bytes)?;
+            put(&to, &bytes)?;
         }
         Ok(())
     }
@@ -232,6 +235,15 @@ impl<'a> IndexFolder<'a> {
         remove_unwanted(&out.join(THUMBNAILS), |path| {
             content_digest(path).is_some_and(|digest| thumbnails.contains(&digest))
         })
+    }
+}
+
+/// Writes a file that has a content name. One that is there already may be part of an index that stands: it is not
+/// replaced by what a crash could still take back.
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    match fs::read(path) {
+        Ok(found) if found == bytes => Ok(()),
+        _ => write_unflushed(path, bytes),
     }
 }
 

@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use crate::backbone::import::HEAD_FILE;
 use crate::error::{Error, Result};
 use crate::format::{Calibrator, Manifest, ModelHead};
+use crate::mapper::calibrator::{CalibratorFile, FittedFor};
 use crate::preprocess::DEFAULT_LIMIT_MEGAPIXELS;
 
 /// Calibrator of an index that nobody fitted one for; the page labels it as such.
@@ -51,6 +52,8 @@ pub struct PackOptions {
     pub title: String,
     pub description: String,
     pub calibrator: Calibrator,
+    /// Which scores the calibrator was fitted to; packing others is refused.
+    pub calibrator_for: FittedFor,
     /// Short side of thumbnails in pixels; 0 makes none.
     pub thumbnail: u32,
     /// CSV with the columns `path`, and optionally `caption` and `link`.
@@ -70,11 +73,20 @@ impl PackOptions {
             title: "Training images".into(),
             description: String::new(),
             calibrator: DEFAULT_CALIBRATOR,
+            calibrator_for: FittedFor::default(),
             thumbnail: 256,
             metadata: None,
             cache: None,
             limit_megapixels: DEFAULT_LIMIT_MEGAPIXELS,
         }
+    }
+}
+
+impl PackOptions {
+    /// Takes the calibrator of `file`.
+    pub fn calibrate(&mut self, file: CalibratorFile) {
+        self.calibrator = file.calibrator;
+        self.calibrator_for = file.fitted_for;
     }
 }
 

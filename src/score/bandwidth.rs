@@ -1,25 +1,23 @@
-//! How fast the scans are beside plain copies, on the device at hand and on the CPU:
-//!
-//! ```text
-//! cargo test --release --features cli --lib score::bandwidth -- --ignored --nocapture
-//! ```
+//! How fast the scans are beside plain copies, on the device at hand and on the CPU; for
+//! `data-attribution bench-scan`.
 //!
 //! A GPU scan counts from the first dispatch until the best k lie in memory, rows being on the device: all
 //! selections and the readback are in it. Bytes are what a kernel must read and write. Each figure is the
-//! best of several runs, which take turns. With `SCAN_ROWS` naming a file of int8 rows [n, 512], those are scanned
-//! on the CPU instead of generated ones (scripts/bench_scan.py).
+//! best of several runs, which take turns.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
+
+use serde::Serialize;
 
 use super::planes::{codes_block, rows_block};
 use super::{CodeQuery, CpuScorer, GpuScorer, Hit, QuantizedQuery};
 use crate::device::GpuDevice;
+use crate::error::{Error, Result};
 use crate::format::clustered::{Cluster, CodeRows, Head, Plan, Widths};
-use crate::format::shard::FineShard;
+use crate::format::shard::{DIMENSION_MAX, FineShard};
 
-const DIMENSION: usize = 512;
-const ROWS: usize = 200_000;
 const CODE_ROWS: usize = 1_000_000;
 const RUNS: usize = 7;
 /// 8 words a row.
@@ -50,24 +48,36 @@ fn noise(count: usize) -> Vec<f32> {
     (0..count).map(value).collect()
 }
 
-fn shard() -> FineShard {
-    let codes: Vec<i8> = match std::env::var("SCAN_ROWS") {
-        Ok(file) => bytemuck::cast_vec(std::fs::read(file).unwrap()),
-        Err(_) => (0..ROWS * DIMENSION).map(|i| bits(i) as i8).collect(),
-    };
+/// One scan: how long the best of the runs took, and how long a copy of as many bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scan {
+    /// `int8` rows or `codes`.
+    pub what: &'static str,
+    pub device: String,
+    pub k: usize,
+    pub rows: usize,
+    pub dimension: usize,
+    pub bytes: u64,
+    pub seconds: f64,
+    /// Seconds of a plain copy that reads and writes as many bytes together; GPU only.
+    pub copy_seconds: Option<f64>,
+}
+
+/// Int8 rows `codes` [n, dimension].
+fn shard(codes: Vec<i8>, dimension: usize) -> FineShard {
     FineShard {
         first_row: 0,
-        dimension: DIMENSION,
-        stride: DIMENSION,
-        scales: vec![0.001; codes.len() / DIMENSION],
+        dimension,
+        stride: dimension,
+        scales: vec![0.001; codes.len() / dimension],
         codes,
     }
 }
 
-fn codes() -> (Head, CodeRows) {
+fn codes(dimension: usize) -> (Head, CodeRows) {
     let (m, words) = (WIDTHS.dimensions(), WIDTHS.words());
     let plan = Plan {
-        dimension: DIMENSION,
+        dimension,
         widths: WIDTHS,
         classes: 0,
         fine_rows: 1,
@@ -78,11 +88,11 @@ fn codes() -> (Head, CodeRows) {
         steps: vec![0.05; m],
         zeros: vec![1.5; m],
         variances: vec![0.01; m],
-        transform: noise(m * DIMENSION),
+        transform: noise(m * dimension),
         centroid_scales: vec![0.001; 64],
         spreads: vec![0.5; 64],
         centroid_classes: vec![0; 64],
-        centroids: (0..64 * DIMENSION).map(|i| bits(i) as i8).collect(),
+        centroids: (0..64 * dimension).map(|i| bits(i) as i8).collect(),
         tables: Vec::new(),
     };
     let clusters = (0..64).map(|centroid| Cluster {
@@ -92,6 +102,7 @@ fn codes() -> (Head, CodeRows) {
     let head = Head {
         plan,
         salt: [0; 16],
+        row_salt: [0; 16],
         rows: CODE_ROWS as u64,
         clusters: clusters.collect(),
         first_rows: (0..=64).map(|i| i * CODE_ROWS as u64 / 64).collect(),
@@ -110,7 +121,7 @@ fn codes() -> (Head, CodeRows) {
 }
 
 /// Seconds of a copy of `bytes` bytes on the device.
-fn copy(gpu: &Rc<GpuDevice>, bytes: usize) -> impl Fn() -> f64 + use<> {
+fn copy(gpu: &Rc<GpuDevice>, bytes: usize) -> impl Fn() -> Result<f64> + use<> {
     let device = gpu.device();
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,
@@ -147,104 +158,118 @@ fn copy(gpu: &Rc<GpuDevice>, bytes: usize) -> impl Fn() -> f64 + use<> {
             pass.dispatch_workgroups(4096, 1, 1);
         }
         gpu.queue().submit([encoder.finish()]);
-        wait(&gpu);
-        start.elapsed().as_secs_f64()
+        wait(&gpu)?;
+        Ok(start.elapsed().as_secs_f64())
     }
 }
 
-fn wait(gpu: &GpuDevice) {
-    gpu.device()
-        .poll(wgpu::PollType::wait_indefinitely())
-        .unwrap();
+fn wait(gpu: &GpuDevice) -> Result<()> {
+    let waited = gpu.device().poll(wgpu::PollType::wait_indefinitely());
+    waited.map_err(|e| Error::device(format!("waiting for the device: {e}")))?;
+    Ok(())
 }
 
 /// Seconds from the first dispatch to the hits, rows being on the device.
-fn scan(gpu: &Rc<GpuDevice>, mut scorer: GpuScorer) -> (f64, Vec<Hit>) {
-    wait(gpu);
+fn scan(gpu: &Rc<GpuDevice>, mut scorer: GpuScorer) -> Result<(f64, Vec<Hit>)> {
+    wait(gpu)?;
     let start = Instant::now();
     scorer.scan();
-    let hits = pollster::block_on(scorer.hits()).unwrap();
-    (start.elapsed().as_secs_f64(), hits)
+    let hits = pollster::block_on(scorer.hits())?;
+    Ok((start.elapsed().as_secs_f64(), hits))
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn scans_beside_copies() {
-    let query = QuantizedQuery::new(&noise(DIMENSION)).unwrap();
-    let unit = super::query::normalised(&noise(DIMENSION)).unwrap();
-    let shard = shard();
-    let (head, codes) = codes();
-    let code_query = Rc::new(CodeQuery::new(&head.plan, &unit).unwrap());
-    let row_bytes = (shard.rows() * (DIMENSION + 4 + 4)) as f64;
-    let code_bytes = (CODE_ROWS * (4 * WIDTHS.words() + 4 + 4)) as f64;
-
-    for k in [100, 1000, 16384] {
+/// Scans of generated rows, or of the int8 rows in the file `rows` [n, dimension], for each of `ks` best; `say` hears each
+/// result, and why there is no GPU's.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::InvalidArgument`] for a dimension that is no multiple of 4 up to 2048, [`Error::Device`] when the
+/// GPU fails or ranks differently from the CPU.
+pub fn measure(
+    rows: Option<&Path>,
+    count: usize,
+    dimension: usize,
+    ks: &[usize],
+    mut say: impl FnMut(std::result::Result<Scan, String>),
+) -> Result<()> {
+    if dimension == 0 || dimension > DIMENSION_MAX || !dimension.is_multiple_of(4) {
+        return Err(Error::invalid(format!("rows of {dimension} values")));
+    }
+    let generated = || (0..count * dimension).map(|i| bits(i) as i8).collect();
+    let values: Vec<i8> = match rows {
+        Some(file) => bytemuck::cast_vec(std::fs::read(file).map_err(|e| Error::io(file, e))?),
+        None => generated(),
+    };
+    let shard = shard(values, dimension);
+    let query = QuantizedQuery::new(&noise(dimension))?;
+    let unit = super::query::normalised(&noise(dimension))?;
+    let (head, codes) = codes(dimension);
+    let code_query = Rc::new(CodeQuery::new(&head.plan, &unit)?);
+    // Scores are written and a scale or a term is read beside the codes.
+    let row_bytes = shard.rows() * (dimension + 8);
+    let code_bytes = CODE_ROWS * (4 * WIDTHS.words() + 8);
+    let row_scan = |device: &str, k, seconds, copy_seconds| Scan {
+        what: "int8",
+        device: device.into(),
+        k,
+        rows: shard.rows(),
+        dimension,
+        bytes: row_bytes as u64,
+        seconds,
+        copy_seconds,
+    };
+    let code_scan = |scan: Scan, seconds, copy_seconds| Scan {
+        what: "codes",
+        rows: CODE_ROWS,
+        bytes: code_bytes as u64,
+        seconds,
+        copy_seconds,
+        ..scan
+    };
+    let gpu = pollster::block_on(GpuDevice::open());
+    if let Err(error) = &gpu {
+        say(Err(format!("no scans on a GPU: {error}")));
+    }
+    for &k in ks {
         let mut best = [f64::INFINITY; 2];
-        let mut hits = Vec::new();
+        let mut wanted = Vec::new();
         for _ in 0..RUNS {
-            let mut scorer = CpuScorer::new(query.clone(), shard.rows() as u64, k).unwrap();
+            let mut scorer = CpuScorer::new(query.clone(), shard.rows() as u64, k)?;
             let start = Instant::now();
-            scorer.add("rows", &shard).unwrap();
+            scorer.add("rows", &shard)?;
             let found = scorer.hits();
             best[0] = best[0].min(start.elapsed().as_secs_f64());
-            let mut scorer = CpuScorer::new(code_query.clone(), head.rows, k).unwrap();
+            let mut scorer = CpuScorer::new(code_query.clone(), head.rows, k)?;
             let start = Instant::now();
-            scorer.add_codes("codes", &head, &codes).unwrap();
+            scorer.add_codes("codes", &head, &codes)?;
             let of_codes = scorer.hits();
             best[1] = best[1].min(start.elapsed().as_secs_f64());
-            hits = vec![found, of_codes];
+            wanted = vec![found, of_codes];
         }
-        println!(
-            "CPU, 1 thread, k {k}: int8 {:.1} M rows/s, {:.1} GB/s; codes {:.1} M rows/s, {:.1} GB/s",
-            shard.rows() as f64 / best[0] / 1e6,
-            row_bytes / best[0] / 1e9,
-            CODE_ROWS as f64 / best[1] / 1e6,
-            code_bytes / best[1] / 1e9,
-        );
-        let gpu = match pollster::block_on(GpuDevice::open()) {
-            Ok(gpu) => gpu,
-            Err(error) => {
-                println!("SKIPPED the GPU's scans: {error}");
-                continue;
-            }
-        };
-        let copies = [row_bytes, code_bytes].map(|bytes| {
-            let bytes = (bytes / 2.0) as usize / 16 * 16;
-            (copy(&gpu, bytes), 2.0 * bytes as f64)
-        });
+        let scan_of_rows = row_scan("CPU, 1 thread", k, best[0], None);
+        say(Ok(scan_of_rows.clone()));
+        say(Ok(code_scan(scan_of_rows, best[1], None)));
+        let Ok(gpu) = &gpu else { continue };
+        let copies = [row_bytes, code_bytes].map(|bytes| copy(gpu, bytes / 32 * 16));
         let mut best = [f64::INFINITY; 4];
         for _ in 0..RUNS {
-            let mut scorer =
-                GpuScorer::new(gpu.clone(), query.clone(), shard.rows() as u64, k).unwrap();
+            let mut scorer = GpuScorer::new(gpu.clone(), query.clone(), shard.rows() as u64, k)?;
             scorer.upload(rows_block(&query, &shard, 0, shard.rows()));
-            let (seconds, found) = scan(&gpu, scorer);
-            assert_eq!(found, hits[0]);
+            let (seconds, of_rows) = scan(gpu, scorer)?;
             best[0] = best[0].min(seconds);
-            let mut scorer = GpuScorer::new(gpu.clone(), code_query.clone(), head.rows, k).unwrap();
+            let mut scorer = GpuScorer::new(gpu.clone(), code_query.clone(), head.rows, k)?;
             scorer.upload(codes_block(&code_query, &head, &codes, 0, CODE_ROWS));
-            let (seconds, found) = scan(&gpu, scorer);
-            assert_eq!(found, hits[1]);
+            let (seconds, of_codes) = scan(gpu, scorer)?;
             best[1] = best[1].min(seconds);
-            for ((copy, _), best) in copies.iter().zip(&mut best[2..]) {
-                *best = best.min(copy());
+            if vec![of_rows, of_codes] != wanted {
+                return Err(Error::device("its ranking differs from the CPU's"));
+            }
+            for (copy, best) in copies.iter().zip(&mut best[2..]) {
+                *best = best.min(copy()?);
             }
         }
-        let rates = [
-            row_bytes / best[0],
-            code_bytes / best[1],
-            copies[0].1 / best[2],
-            copies[1].1 / best[3],
-        ]
-        .map(|rate| rate / 1e9);
-        println!(
-            "{}, k {k}: int8 {:.2} GB/s, {:.0} % of a copy's {:.2}; codes {:.2} GB/s, {:.0} % of {:.2}",
-            gpu.description(),
-            rates[0],
-            100.0 * rates[0] / rates[2],
-            rates[2],
-            rates[1],
-            100.0 * rates[1] / rates[3],
-            rates[3],
-        );
+        let scan_of_rows = row_scan(&gpu.description(), k, best[0], Some(best[2]));
+        say(Ok(scan_of_rows.clone()));
+        say(Ok(code_scan(scan_of_rows, best[1], Some(best[3]))));
     }
+    Ok(())
 }

@@ -16,8 +16,8 @@ mod row_kernel;
 mod select_gpu;
 pub mod top_k;
 
-#[cfg(test)]
-mod bandwidth;
+#[cfg(feature = "cli")]
+pub mod bandwidth;
 
 use std::rc::Rc;
 

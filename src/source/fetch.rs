@@ -9,17 +9,16 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use gloo_net::http::{Request, Response};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, ReadableStreamDefaultReader, RequestCache};
+use web_sys::{AbortSignal, RequestCache};
 
 use super::RowRange;
+use super::retry_after::pause_asked_ms;
+use super::transfer::{Body, Sending};
 use crate::error::{Error, Result};
 use crate::web::pause;
 
 /// Pauses between tries, in milliseconds.
 const RETRY_PAUSES_MS: [i32; 4] = [250, 750, 2000, 5000];
-/// Longest pause that a host may ask for, in milliseconds.
-const RETRY_AFTER_MAX_MS: i32 = 20_000;
 
 /// Times that a range is asked for without any answer before the host is taken to give none: a browser
 /// may end a fetch so where a host compresses ranges, or forbids the header to other origins.
@@ -141,7 +140,8 @@ impl Fetcher {
         .await
     }
 
-    /// One try; `None` when the host answers with anything else.
+    /// One try; `None` when the host answers with anything else, a refusal too: whether it has the file shows when
+    /// that is read as a whole.
     async fn range_once(
         &self,
         file: &str,
@@ -152,7 +152,7 @@ impl Fetcher {
         let mode = RequestCache::NoStore;
         let response = self.send(file, mode, Some(range)).await?;
         let status = response.status();
-        if !matches!(status, 200..=299 | 416) {
+        if matches!(status, 404 | 410) {
             return Err(not_found(file, status));
         }
         let header = |name| response.headers().get(name);
@@ -229,19 +229,19 @@ impl Fetcher {
         if let Some(range) = range {
             request = request.header("range", &range.header());
         }
-        let response = match unless_stalled(request.send()).await? {
+        let response = match unless_stalled(Sending::new(request.send())).await? {
             Ok(response) => response,
             Err(_) if self.cancelled() => return Err(Failure::Final(Error::Cancelled)),
             Err(error) => return Err(Failure::Unanswered(error.to_string())),
         };
         match response.status() {
+            // A method or a header that it does not know: it will not learn it.
+            501 if range.is_some() => Ok(response),
             status @ (408 | 425 | 429 | 500..=599) => Err(Failure::Passing {
                 reason: format!("HTTP {status}"),
-                pause_ms: response
-                    .headers()
-                    .get("retry-after")
-                    .and_then(|seconds| seconds.trim().parse::<i32>().ok())
-                    .map(|seconds| seconds.saturating_mul(1000).clamp(0, RETRY_AFTER_MAX_MS)),
+                pause_ms: response.headers().get("retry-after").and_then(|header| {
+                    pause_asked_ms(&header, js_sys::Date::now(), js_sys::Date::parse)
+                }),
             }),
             _ => Ok(response),
         }
@@ -261,22 +261,11 @@ impl Fetcher {
         let Some(body) = response.body() else {
             return Ok(Vec::new());
         };
-        let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+        let mut body = Body::new(&body);
         let mut bytes = Vec::new();
-        loop {
-            let part = unless_stalled(JsFuture::from(reader.read()))
-                .await?
-                .map_err(broken)?;
-            let done = js_sys::Reflect::get(&part, &"done".into()).map_err(broken)?;
-            if done.is_truthy() {
-                return Ok(bytes);
-            }
-            let chunk = js_sys::Reflect::get(&part, &"value".into()).map_err(broken)?;
-            let chunk = js_sys::Uint8Array::new(&chunk);
+        while let Some(chunk) = unless_stalled(body.next()).await?.map_err(broken)? {
             let length = u64::from(chunk.length());
             if bytes.len() as u64 + length > bytes_max {
-                // The stream is dropped with the response; nothing waits for this.
-                drop(reader.cancel());
                 return Err(Failure::Final(Error::Integrity {
                     file: file.into(),
                     expected: format!("at most {bytes_max} bytes"),
@@ -286,6 +275,7 @@ impl Fetcher {
             bytes.extend_from_slice(&chunk.to_vec());
             on_bytes(length);
         }
+        Ok(bytes)
     }
 }
 

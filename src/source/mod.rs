@@ -11,9 +11,12 @@ pub mod folder;
 #[cfg(target_arch = "wasm32")]
 pub mod http;
 #[cfg(target_arch = "wasm32")]
+mod transfer;
+#[cfg(target_arch = "wasm32")]
 mod verified_cache;
 
 pub mod memory;
+pub mod retry_after;
 pub mod row_range;
 pub mod row_store;
 

@@ -141,7 +141,7 @@ impl VerifiedCache {
 }
 
 /// The value of a promise; `None` when it is rejected or `undefined`.
-async fn settle<T: Into<JsValue>>(promise: T) -> Option<JsValue> {
+pub(super) async fn settle<T: Into<JsValue>>(promise: T) -> Option<JsValue> {
     let promise: Promise = promise.into().dyn_into().ok()?;
     let value = JsFuture::from(promise).await.ok()?;
     (!value.is_undefined()).then_some(value)

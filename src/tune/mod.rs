@@ -3,7 +3,7 @@
 //!
 //! The loss is contrastive (`contrastive`), over pairs of a query and one of its entry's exemplars;
 //! AdamW with decay towards the identity minimises it (`train`). After each epoch the queries of the
-//! validation entries, which are never trained on, are ranked against the whole database; training ends
+//! validation entries, which are never trained on, are ranked against the database, of a large one a sample; training ends
 //! when their mAP stops rising, and the weights of its highest point are kept, the identity included. (Their
 //! loss goes on falling long after: telling a few entries apart is easier than finding one among many.)
 //!
@@ -34,7 +34,11 @@ use train::{Examples, train};
 
 /// Rows of the database that negatives are drawn from, at most.
 const SAMPLED_ROWS: usize = 16384;
+/// Rows of the database that validation queries are ranked among after an epoch, at most; before and after
+/// training it is the whole.
+const MEASURED_ROWS: usize = 65536;
 const PURPOSE: u64 = 3;
+const MEASURED_PURPOSE: u64 = 4;
 
 /// How to train.
 #[derive(Clone, Debug, Serialize)]
@@ -91,7 +95,7 @@ pub struct Epoch {
     /// Mean over the epoch's pairs, each batch before its step.
     pub training: f64,
     pub validation: f64,
-    /// Of the validation queries against the whole database.
+    /// Of the validation queries against the database, or a sample of a large one.
     pub mean_average_precision: f64,
 }
 
@@ -149,6 +153,7 @@ pub fn tune(
 ) -> Result<Tuning> {
     check(options)?;
     let truth = GroundTruth::open(&options.truth)?;
+    let backbone = backbone(options, &truth)?;
     let entries = truth.query_entries();
     // Entries without queries have no part in the split.
     let used: BTreeSet<usize> = entries.iter().copied().collect();
@@ -190,25 +195,35 @@ pub fn tune(
     let pair_of = |model: &Model| -> Result<MapperPair> {
         Ok(MapperPair {
             name: options.name.clone(),
-            backbone: options.backbone.clone(),
+            backbone: backbone.clone(),
             dimension,
             real: weights(&model.real, real_scale)?,
             synth: weights(&model.synth, synth_scale)?,
         })
     };
-    let found =
-        |mappers: Option<&Mappers>, measuring: &(dyn Fn(usize, usize) + Sync)| -> Result<Found> {
-            let means = truth.metrics(&examples.validation, mappers, measuring)?;
-            let (recall, mean_average_precision) =
-                means.ok_or_else(|| Error::invalid("no validation queries"))?;
-            Ok(Found {
-                recall,
-                mean_average_precision,
-            })
-        };
+    let found = |truth: &GroundTruth,
+                 mappers: Option<&Mappers>,
+                 measuring: &(dyn Fn(usize, usize) + Sync)|
+     -> Result<Found> {
+        let means = truth.metrics(&examples.validation, mappers, measuring)?;
+        let (recall, mean_average_precision) =
+            means.ok_or_else(|| Error::invalid("no validation queries"))?;
+        Ok(Found {
+            recall,
+            mean_average_precision,
+        })
+    };
+    let thinned = match truth.database_items() > MEASURED_ROWS {
+        true => {
+            let rows = drawn_rows(&truth, options.seed, MEASURED_PURPOSE, MEASURED_ROWS);
+            Some(GroundTruth::open(&options.truth)?.among(&rows)?)
+        }
+        false => None,
+    };
+    let measured = thinned.as_ref().unwrap_or(&truth);
     let measure = |model: &Model| {
         let mappers = pair_of(model)?.mappers();
-        Ok(found(Some(&mappers), &|_, _| {})?.mean_average_precision)
+        Ok(found(measured, Some(&mappers), &|_, _| {})?.mean_average_precision)
     };
     let (model, kept, epochs) = train(
         &examples,
@@ -232,8 +247,8 @@ pub fn tune(
         validation_queries: examples.validation.len(),
         database_items: truth.database_items(),
         recall_at: RECALL_AT,
-        before: found(None, &measuring)?,
-        after: found(Some(&pair.mappers()), &measuring)?,
+        before: found(&truth, None, &measuring)?,
+        after: found(&truth, Some(&pair.mappers()), &measuring)?,
         kept,
         temperature: f64::from((-log_scale).exp()),
         epochs,
@@ -280,18 +295,35 @@ fn check(options: &TuneOptions) -> Result<()> {
     Err(Error::invalid(wrong))
 }
 
+/// The backbone's name, as the features or the options have it.
+fn backbone(options: &TuneOptions, truth: &GroundTruth) -> Result<Option<String>> {
+    match (truth.backbone(), &options.backbone) {
+        (Some(found), Some(stated)) if found.name != *stated => Err(Error::IdentityMismatch {
+            index: format!("{found} ({})", options.truth.features.display()),
+            model: format!("the backbone {stated} that was asked for"),
+        }),
+        (Some(found), _) => Ok(Some(found.name.clone())),
+        (None, stated) => Ok(stated.clone()),
+    }
+}
+
 /// Database rows that are exemplars of no entry, drawn without repeats.
 fn sampled_rows(truth: &GroundTruth, options: &TuneOptions) -> Result<Vec<f32>> {
     if options.training.negatives == 0 {
         return Ok(Vec::new());
     }
+    truth.database_features(&drawn_rows(truth, options.seed, PURPOSE, SAMPLED_ROWS))
+}
+
+/// At most `most` rows of the database that are no exemplars, ascending.
+fn drawn_rows(truth: &GroundTruth, seed: u64, purpose: u64, most: usize) -> Vec<usize> {
     let exemplars = truth.rows_of_exemplars();
     let rows = (0..truth.database_items()).filter(|row| !exemplars.contains(row));
     let mut rows: Vec<usize> = rows.collect();
-    Sequence::new(options.seed, PURPOSE).shuffle(&mut rows);
-    rows.truncate(SAMPLED_ROWS);
+    Sequence::new(seed, purpose).shuffle(&mut rows);
+    rows.truncate(most);
     rows.sort_unstable();
-    truth.database_features(&rows)
+    rows
 }
 
 /// Mean length of rows.

@@ -79,6 +79,8 @@ impl AttributeOptions {
 struct ResultObject {
     hits: Vec<ResultHit>,
     remaining_influence: f64,
+    remaining_low: f64,
+    remaining_high: f64,
     count: u64,
     completeness: Completeness,
     device: &'static str,
@@ -235,6 +237,8 @@ impl Session {
         let Attribution {
             hits,
             remaining_influence,
+            remaining_low,
+            remaining_high,
             count,
             completeness,
             timings,
@@ -245,6 +249,8 @@ impl Session {
         to_js(&ResultObject {
             hits: host.absolute(hits),
             remaining_influence,
+            remaining_low,
+            remaining_high,
             count,
             completeness,
             device: self.attributor.device_name(),

@@ -114,6 +114,8 @@ test("exact reads everything, and a hit tells what the answer rests on", async (
   assert.equal(balanced.completeness.rowsRead, ROWS);
   assert.ok(balanced.completeness.reranked < ROWS);
   assert.ok(balanced.completeness.estimatedRecall > 0.95);
+  assert.ok(balanced.remainingLow <= balanced.remainingInfluence && balanced.remainingInfluence <= balanced.remainingHigh);
+  assert.equal(result.remainingLow, result.remainingHigh);
   for (const hit of balanced.hits) assert.ok(hit.influenceLow <= hit.influence && hit.influence <= hit.influenceHigh);
   const bad = await ask(page, 1, { quality: "best" });
   assert.equal(bad.error, "invalid-argument");
@@ -127,6 +129,70 @@ for (const name of ["ignore", "compress", "compressWhole", "truncate", "longer",
     assertSame(await ask(page, 1), expected[1]);
   });
 }
+
+for (const status of [400, 403, 405, 501]) {
+  test(`a host that refuses ranges with status ${status} is read by whole files`, async () => {
+    const { page } = await open();
+    server.faults.set("/clustered/fine/", (count, body, path, range) => range && { status, body: "no" });
+    assertSame(await ask(page, 0), expected[0]);
+    assert.ok(server.answered.some(({ path, status }) => path.startsWith("/clustered/fine/") && status === 200));
+    // Those that were under way when the first was refused, and no more.
+    const asked = server.ranges.length;
+    assertSame(await ask(page, 1), expected[1]);
+    assert.equal(server.ranges.length, asked);
+  });
+}
+
+test("a fine file that is not there is named", async () => {
+  const { page } = await open();
+  server.faults.set("/clustered/fine/", () => ({ status: 404, body: "not found" }));
+  const missing = await ask(page, 0);
+  assert.equal(missing.error, "not-found", missing.message);
+  assert.match(missing.message, /fine\/[0-9a-f]{2}\/[0-9a-f]{32}\.bin/);
+});
+
+test("a date in Retry-After is waited for", async () => {
+  const { page } = await open();
+  let until = 0, again = 0;
+  server.faults.set("/clustered/coarse/", (count) => {
+    if (count > 1) {
+      again ||= Date.now();
+      return undefined;
+    }
+    // Dates have whole seconds.
+    until = (Math.floor(Date.now() / 1000) + 3) * 1000;
+    return { status: 503, headers: { "Retry-After": new Date(until).toUTCString() } };
+  });
+  assertSame(await ask(page, 0), expected[0]);
+  assert.ok(again >= until - 100, `asked ${until - again} ms too early`);
+});
+
+test("a full quota costs the cache, not the answer", async () => {
+  const { page } = await open();
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin: server.url, quotaSize: 1000 });
+  assertSame(await ask(page, 0), expected[0]);
+  assertSame(await ask(page, 1), expected[1]);
+  await page.waitForTimeout(500);
+  await page.reload();
+  const info = await openIndex(page, `${server.url}/clustered/manifest.json`, { device: "cpu" });
+  assert.equal(info.error, undefined, info.message);
+  assertSame(await ask(page, 0), expected[0]);
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin: server.url });
+});
+
+test("bytes and requests are those that the host has sent, items included", async () => {
+  const { page, info } = await open();
+  const head = JSON.parse(readFileSync(join(index, "manifest.json"))).clusters.head;
+  server.answered.length = 0;
+  const { bytes } = await ask(page, 0);
+  const sent = server.answered.filter(({ path }) => path.startsWith("/clustered/"));
+  assert.ok(sent.some(({ path }) => path.includes("/items/")));
+  // The head was read when the index was opened; the first query states it.
+  assert.equal(bytes.fetched, head.bytes + sent.reduce((sum, answer) => sum + answer.bytes, 0));
+  assert.equal(bytes.requests, 1 + sent.length);
+  assert.ok(info.indexBytes > 0);
+});
 
 test("wrong bytes in every way to a row end in an error that names the file", async () => {
   const { page } = await open();

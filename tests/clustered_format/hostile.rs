@@ -40,7 +40,7 @@ fn float(value: f32) -> Vec<u8> {
 }
 
 /// Where the sections of the sample's plan start in its head.
-const PLAN: usize = 32;
+const PLAN: usize = 48;
 const STEPS: usize = PLAN + 64;
 const ZEROS: usize = STEPS + 4 * 28;
 const VARIANCES: usize = ZEROS + 4 * 28;
@@ -183,7 +183,7 @@ fn heads_that_contradict_themselves_are_refused() {
         (PLAN + 16, word(65_536)),
     ] {
         let bytes = patched(&index.head_bytes, at, &patch);
-        refused(Head::parse("f", &bytes[..100]), "takes");
+        refused(Head::parse("f", &bytes[..116]), "takes");
     }
     assert!(LARGEST.load(Ordering::Relaxed) < LARGEST_REQUEST);
 }
@@ -285,7 +285,14 @@ fn blocks_of_sixteen_bytes_do_not_become_gigabytes() {
         name: [0; 16],
         bytes: 1,
     };
-    let head = Head::encode(&encoded, &[cluster; 256], &[[0; 16]; 256], &[items; 256]).unwrap();
+    let head = Head::encode(
+        &encoded,
+        &[9; 16],
+        &[cluster; 256],
+        &[[0; 16]; 256],
+        &[items; 256],
+    )
+    .unwrap();
     let head = Head::parse("f", &head).unwrap();
     let block = rans::encode_block(&plan.tables, &[0; ROW_BYTES]).unwrap();
     let bytes = encode_file(0, 0, 256 << 16, head.salt, &vec![block; 256]).unwrap();

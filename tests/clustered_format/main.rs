@@ -121,7 +121,14 @@ fn plan_and_head_say_the_same_after_a_round_trip() {
         let plan = head.plan.encode().unwrap();
         assert_eq!(head.salt, Plan::salt(&plan));
         assert_eq!(Plan::parse("plan", &plan).unwrap(), head.plan);
-        let again = Head::encode(&plan, &head.clusters, &head.fine, &head.items).unwrap();
+        let again = Head::encode(
+            &plan,
+            &head.row_salt,
+            &head.clusters,
+            &head.fine,
+            &head.items,
+        )
+        .unwrap();
         assert_eq!(again, index.head_bytes);
     }
     let head = Index::new(0).head;
@@ -235,7 +242,14 @@ fn one_changed_bit_gives_an_error_or_a_whole_other_file() {
         for (_, bytes) in flips(&index.head_bytes).step_by(1 + 6 * classes.min(1)) {
             if let Ok(head) = Head::parse("f", &bytes) {
                 let plan = head.plan.encode().unwrap();
-                let again = Head::encode(&plan, &head.clusters, &head.fine, &head.items).unwrap();
+                let again = Head::encode(
+                    &plan,
+                    &head.row_salt,
+                    &head.clusters,
+                    &head.fine,
+                    &head.items,
+                )
+                .unwrap();
                 assert_eq!(again, bytes);
             }
         }

@@ -128,7 +128,7 @@ impl Index {
             bytes: 70 + u32::from(byte),
         });
         let names = [[0xab; 16], [2; 16], [3; 16]];
-        let head_bytes = Head::encode(&encoded, &clusters, &names, &items).unwrap();
+        let head_bytes = Head::encode(&encoded, &[9; 16], &clusters, &names, &items).unwrap();
         let head = Head::parse("head", &head_bytes).unwrap();
         let mut rest = &codes[..];
         let blocks: Vec<Vec<u8>> = CLUSTERS

@@ -72,7 +72,7 @@ impl ReadIndex {
             let content = named(&file.path, &file.name, file.bytes);
             for (at, bytes) in content.chunks(head.plan.fine_row_bytes()).enumerate() {
                 let row = file.first_row + at as u64;
-                let fine = decode_row("fine", &head.salt, row, DIMENSION, bytes).unwrap();
+                let fine = decode_row("fine", &head.row_salt, row, DIMENSION, bytes).unwrap();
                 rows[row as usize].2 = fine.scale;
                 rows[row as usize].3 = fine.codes.to_vec();
             }
@@ -111,7 +111,7 @@ impl ReadIndex {
 }
 
 /// `row` at unit length.
-fn unit(row: &[f32]) -> Vec<f32> {
+pub fn unit(row: &[f32]) -> Vec<f32> {
     let norm = row
         .iter()
         .map(|x| f64::from(*x).powi(2))

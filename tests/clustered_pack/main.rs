@@ -15,6 +15,7 @@ use data_attribution::{Error, pack};
 
 mod contents;
 mod division;
+mod evaluated;
 #[path = "../features/model.rs"]
 mod model;
 mod resume;

@@ -113,6 +113,7 @@ pub fn index(
     });
     let head = Head {
         salt: [0; 16],
+        row_salt: [0; 16],
         rows: first_rows[sizes.len()],
         clusters: clusters.collect(),
         first_rows,

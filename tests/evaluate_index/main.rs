@@ -109,6 +109,7 @@ fn swap(real: usize, synth: usize, extra: usize) -> Arc<NamedMappers> {
     Arc::new(NamedMappers {
         real: mapper("real"),
         synth: mapper("synth"),
+        pair: "77".repeat(32),
         backbone: Some("toy".into()),
         mappers: Mappers {
             real: Box::new(Swap { width: real, extra }),
@@ -295,6 +296,7 @@ fn dimensions_that_do_not_meet_fail_naming_both() {
         },
         real: mapper("real"),
         synth: mapper("synth"),
+        pair: "77".repeat(32),
         backbone: None,
     };
     fails(
@@ -348,8 +350,9 @@ fn the_tool_says_what_an_index_cannot_show() {
     );
     fails(
         &["--index", &shown, "--database", &shown],
-        &["two of --database"],
+        &["index", "int8 rows and no others"],
     );
+    fails(&["--index", &shown, "--index", &shown], &["two of --index"]);
     fails(&["--index", &format!("{shown}-not")], &["index-not"]);
 
     let named = format!("tuned/toy={shown}");

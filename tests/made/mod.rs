@@ -44,6 +44,7 @@ impl Scratch {
         TruthOptions {
             cases: vec![self.0.join("cases.json")],
             features: self.0.join("features"),
+            database: None,
             missing: Missing::Stop,
         }
     }

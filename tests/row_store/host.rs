@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use data_attribution::format::FileRef;
+use data_attribution::format::clustered::fine::{encode_body, row_salt, rows_digest};
 use data_attribution::format::clustered::{Cluster, Head, ItemsName, Plan, Widths, encode_row};
 use data_attribution::source::memory::Memory;
 use data_attribution::source::{Fetched, RowRange, Source};
@@ -112,6 +113,11 @@ impl Source for Host {
 
 /// An index of [`ROWS`] rows; `seed` tells one from another.
 pub fn index(seed: u32) -> (Head, Host) {
+    index_of(seed, seed)
+}
+
+/// An index after the plan `plan` with the rows `seed`.
+pub fn index_of(plan: u32, seed: u32) -> (Head, Host) {
     let widths = Widths {
         eight: 4,
         four: 0,
@@ -131,7 +137,7 @@ pub fn index(seed: u32) -> (Head, Host) {
         variances: vec![0.1; 4],
         transform: vec![0.25; 4 * DIMENSION],
         centroid_scales: vec![0.0],
-        spreads: vec![1.0 + seed as f32 / 64.0],
+        spreads: vec![1.0 + plan as f32 / 64.0],
         centroid_classes: vec![0],
         centroids: vec![0; 12],
         tables: Vec::new(),
@@ -140,21 +146,27 @@ pub fn index(seed: u32) -> (Head, Host) {
     let mut memory = Memory::default();
     let mut names = Vec::new();
     let all: Vec<u64> = (0..ROWS).collect();
+    let cluster = Cluster {
+        centroid: 0,
+        rows: ROWS as u32,
+    };
+    let unit = |row: u64| -> Vec<f32> {
+        let value = |j| ((row * 31 + j * 17 + u64::from(seed)) % 13) as f32 - 6.1;
+        let raw: Vec<f32> = (0..DIMENSION as u64).map(value).collect();
+        let norm = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
+        raw.iter().map(|x| x / norm).collect()
+    };
+    let mut bodies = Vec::new();
+    for row in &all {
+        encode_body(&[0.0; DIMENSION], &unit(*row), &mut bodies).unwrap();
+    }
+    let digest = rows_digest([&bodies[..]]);
+    let salt = row_salt(&Plan::salt(&plan), [(cluster, digest)]);
     for rows in all.chunks(FILE_ROWS as usize) {
         let mut bytes = Vec::new();
         for row in rows {
-            let value = |j| ((row * 31 + j * 17 + u64::from(seed)) % 13) as f32 - 6.1;
-            let raw: Vec<f32> = (0..DIMENSION as u64).map(value).collect();
-            let norm = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
-            let unit: Vec<f32> = raw.iter().map(|x| x / norm).collect();
-            encode_row(
-                &Plan::salt(&plan),
-                *row,
-                &[0.0; DIMENSION],
-                &unit,
-                &mut bytes,
-            )
-            .unwrap();
+            let unit = unit(*row);
+            encode_row(&salt, *row, &[0.0; DIMENSION], &unit, &mut bytes).unwrap();
         }
         let digest = FileRef::of("fine", "bin", &bytes).sha256;
         let digits = digest.as_bytes()[..32].chunks(2);
@@ -164,15 +176,11 @@ pub fn index(seed: u32) -> (Head, Host) {
         let path = format!("fine/{}/{}.bin", &digest[..2], &digest[..32]);
         memory.files.insert(path, bytes);
     }
-    let cluster = Cluster {
-        centroid: 0,
-        rows: ROWS as u32,
-    };
     let items = ItemsName {
         name: [0; 16],
         bytes: 2,
     };
-    let head = Head::encode(&plan, &[cluster], &names, &[items]).unwrap();
+    let head = Head::encode(&plan, &salt, &[cluster], &names, &[items]).unwrap();
     let host = Host {
         memory,
         ranges: Cell::new(None),

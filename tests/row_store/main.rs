@@ -7,7 +7,7 @@ use std::cell::Cell;
 use data_attribution::Result;
 use data_attribution::format::clustered::Head;
 use data_attribution::source::{RowStore, RowStoreOptions, Traffic};
-use host::{FILE_ROWS, Fault, Host, ROW_BYTES, ROWS, index};
+use host::{FILE_ROWS, Fault, Host, ROW_BYTES, ROWS, index, index_of};
 use pollster::block_on;
 
 const OPTIONS: RowStoreOptions = RowStoreOptions {
@@ -126,12 +126,17 @@ fn a_file_that_is_wrong_in_every_way_is_an_error_with_its_name() {
     let bad = path(&head, 1);
     let (old_head, old) = index(1);
     let stale = old.memory.files[&path(&old_head, 1)].clone();
+    // The same plan, packed again with other rows.
+    let (again_head, again) = index_of(0, 1);
+    assert_eq!(again_head.salt, head.salt);
+    let repacked = again.memory.files[&path(&again_head, 1)].clone();
     let right = host.memory.files[&bad].clone();
     let swapped = host.memory.files[&path(&head, 0)].clone();
     let mut flipped = right.clone();
     flipped[(70 - 64) * 24 + 15] ^= 1;
     for (name, bytes, code) in [
         ("stale", Some(stale), "integrity"),
+        ("stale, of the same plan", Some(repacked), "integrity"),
         ("swapped", Some(swapped), "integrity"),
         ("flipped", Some(flipped), "integrity"),
         ("cut", Some(right[..right.len() - 1].to_vec()), "integrity"),

@@ -9,10 +9,11 @@ mod control;
 mod search;
 mod whole;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 
 use super::event::Host;
 use super::memory::Memory;
+use super::tally::Tally;
 use crate::error::Result;
 use crate::format::Manifest;
 use crate::format::clustered::{Clusters, CoarseDecoder, CodeRows, Control, Head};
@@ -29,18 +30,8 @@ pub(super) struct ClusteredIndex {
     /// Decoded codes by file.
     codes: Memory<CodeRows>,
     fine: RowStore,
-    /// Bytes of the head, fetched and cached, until a query has reported them.
-    opening: RefCell<Traffic>,
-}
-
-/// Takes note of a file in `traffic`.
-fn note(traffic: &mut Traffic, bytes: u64, cached: bool) {
-    if cached {
-        traffic.cached_bytes += bytes;
-    } else {
-        traffic.fetched_bytes += bytes;
-        traffic.requests += 1;
-    }
+    /// What reading the head has cost, until a query has reported it.
+    opening: Cell<Traffic>,
 }
 
 impl ClusteredIndex {
@@ -54,9 +45,8 @@ impl ClusteredIndex {
         let Some(clusters) = &manifest.clusters else {
             return Ok(None);
         };
-        let mut opening = Traffic::default();
-        let file = source.read(&clusters.head, &|_| {}).await?;
-        note(&mut opening, clusters.head.bytes, file.cached);
+        let opening = Tally::default();
+        let file = opening.read(source, &clusters.head).await?;
         let head = Head::parse(&clusters.head.file, &file.bytes)?;
         clusters.check_head(name, &head, manifest.count, manifest.dimension)?;
         host.breathe().await?;
@@ -67,18 +57,22 @@ impl ClusteredIndex {
             head,
             control: OnceCell::new(),
             codes: Memory::default(),
-            opening: RefCell::new(opening),
+            opening: Cell::new(opening.traffic()),
         }))
     }
 
-    /// The control sample; reads it once, and takes note in `traffic`.
-    async fn control(&self, source: &impl Source, traffic: &mut Traffic) -> Result<&Control> {
+    /// Another query begins.
+    pub fn begin(&self) {
+        self.codes.begin();
+    }
+
+    /// The control sample; reads it once, and takes note in `tally`.
+    async fn control(&self, source: &impl Source, tally: &Tally) -> Result<&Control> {
         if let Some(control) = self.control.get() {
             return Ok(control);
         }
         let reference = &self.clusters.control;
-        let file = source.read(reference, &|_| {}).await?;
-        note(traffic, reference.bytes, file.cached);
+        let file = tally.read(source, reference).await?;
         let control = Control::parse(&reference.file, &file.bytes, &self.head)?;
         Ok(self.control.get_or_init(|| control))
     }

@@ -18,7 +18,6 @@ use crate::format::Calibrator;
 use crate::format::clustered::{CodeRows, Control};
 use crate::score::calibrator::unnormalised;
 use crate::score::{CodeQuery, FineQuery, Hit, Scorer, top_k};
-use crate::source::row_store::Traffic;
 
 /// A quick answer stops to read codes when fewer than this share of the hits is expected in the rest.
 const FAST_UNREAD: f64 = 0.03;
@@ -49,7 +48,6 @@ pub(super) struct Search<'a> {
     listed: Vec<Hit>,
     /// Exact scores by row.
     exact: HashMap<u32, f32>,
-    pub traffic: Traffic,
 }
 
 impl<'a> Search<'a> {
@@ -107,7 +105,6 @@ impl<'a> Search<'a> {
             rows_read: 0,
             listed: Vec::new(),
             exact: HashMap::new(),
-            traffic: Traffic::default(),
         })
     }
 

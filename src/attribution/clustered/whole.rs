@@ -2,10 +2,11 @@
 
 use futures_util::{StreamExt, stream};
 
-use super::{ClusteredIndex, note};
+use super::ClusteredIndex;
 use crate::attribution::event::{Completeness, Event, Host};
+use crate::attribution::tally::Tally;
 use crate::attribution::{Ask, Attribution, Attributor, Timings};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::FileRef;
 use crate::format::clustered::decode_row;
 use crate::score::{CodeQuery, FineQuery, Hit, TopK, influence, normaliser};
@@ -30,29 +31,30 @@ impl<S: Source> Attributor<S> {
         let codes = CodeQuery::new(plan, unit)?;
         let bases: Vec<f64> = (0..plan.centroid_count()).map(|k| codes.base(k)).collect();
         let (count, row_bytes) = (self.manifest.count, plan.fine_row_bytes());
-        let mut scores = vec![0.0f32; count as usize];
-        let mut traffic = index.opening.take();
+        let mut scores = zeros(count)?;
+        let tally = Tally::new(index.opening.take());
         let total_bytes = count * row_bytes as u64;
-        let (mut rows, mut loaded_bytes) = (0u64, 0u64);
+        let (mut rows, mut loaded_bytes, mut cached_bytes) = (0u64, 0u64, 0u64);
+        let counted = &tally;
         let mut arriving = stream::iter(0..head.fine.len())
             .map(async |number| {
                 let fine = head.fine_file(number);
                 let file = FileRef::named(&fine.path, fine.bytes, &fine.name);
-                let read = self.source.read(&file, &|_| {}).await?;
+                let read = counted.read(&self.source, &file).await?;
                 Ok::<_, crate::Error>((number, fine, read))
             })
             .buffer_unordered(FILES_AT_ONCE);
         while let Some(arrived) = arriving.next().await {
             let (number, fine, file) = arrived?;
-            note(&mut traffic, fine.bytes, file.cached);
             loaded_bytes += fine.bytes;
+            cached_bytes += if file.cached { fine.bytes } else { 0 };
             let mut cluster = head.cluster_of(fine.first_row);
             for (row, bytes) in (fine.first_row..).zip(file.bytes.chunks_exact(row_bytes)) {
                 while row >= head.first_rows[cluster + 1] {
                     cluster += 1;
                 }
                 let base = bases[head.clusters[cluster].centroid as usize];
-                let fine_row = decode_row(&fine.path, &head.salt, row, plan.dimension, bytes)?;
+                let fine_row = decode_row(&fine.path, &head.row_salt, row, plan.dimension, bytes)?;
                 scores[row as usize] = query.score(base, fine_row.scale, fine_row.codes);
             }
             rows += fine.rows as u64;
@@ -60,7 +62,7 @@ impl<S: Source> Attributor<S> {
                 host.event(Event::Index {
                     loaded_bytes,
                     total_bytes,
-                    cached_bytes: traffic.cached_bytes,
+                    cached_bytes,
                     rows,
                     total_rows: count,
                 });
@@ -73,7 +75,7 @@ impl<S: Source> Attributor<S> {
         let best: Vec<Hit> = top.hits();
         let mut hits = self
             .items
-            .resolve(&self.source, &self.manifest, Some(head), &best)
+            .resolve(&self.source, &tally, &self.manifest, Some(head), &best)
             .await?;
         let calibrator = &self.manifest.calibrator;
         let mut remaining = 0.0;
@@ -88,9 +90,13 @@ impl<S: Source> Attributor<S> {
                 remaining -= share;
             }
         }
+        remaining = remaining.clamp(0.0, 1.0);
+        let traffic = tally.traffic();
         Ok(Attribution {
             hits,
-            remaining_influence: remaining.clamp(0.0, 1.0),
+            remaining_influence: remaining,
+            remaining_low: remaining,
+            remaining_high: remaining,
             count,
             completeness: Completeness::of_fine_rows(count, count),
             timings: Timings::default(),
@@ -98,5 +104,29 @@ impl<S: Source> Attributor<S> {
             cached_bytes: traffic.cached_bytes,
             requests: traffic.requests,
         })
+    }
+}
+
+/// A score for each of `count` rows; the count is the manifest's.
+fn zeros(count: u64) -> Result<Vec<f32>> {
+    let mut scores = Vec::new();
+    let room = usize::try_from(count).ok();
+    let room = room.filter(|count| scores.try_reserve_exact(*count).is_ok());
+    let count =
+        room.ok_or_else(|| Error::device(format!("{count} scores do not fit into memory")))?;
+    scores.resize(count, 0.0f32);
+    Ok(scores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_scores_than_memory_are_an_error() {
+        assert_eq!(zeros(3).unwrap(), [0.0; 3]);
+        for count in [1 << 61, u64::MAX] {
+            assert_eq!(zeros(count).unwrap_err().code(), "device");
+        }
     }
 }

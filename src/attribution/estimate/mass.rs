@@ -36,11 +36,23 @@ pub struct Mass {
 }
 
 /// A share of all influence with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Share {
     pub value: f64,
     pub low: f64,
     pub high: f64,
+}
+
+impl Share {
+    /// What this leaves of the whole.
+    pub fn rest(self) -> Self {
+        let rest = |share: f64| (1.0 - share).clamp(0.0, 1.0);
+        Self {
+            value: rest(self.value),
+            low: rest(self.high),
+            high: rest(self.low),
+        }
+    }
 }
 
 impl Mass {

@@ -7,8 +7,8 @@ use crate::backbone::pack::{Encoded, Precision, pack};
 use crate::backbone::registry::BackboneSpec;
 use crate::backbone::sampled::Sampled;
 use crate::checkpoint::Checkpoint;
-use crate::error::{Error, Result};
-use crate::files::{write_atomically, write_json};
+use crate::error::Result;
+use crate::files::{Made, write_json};
 use crate::format::{Architecture, ModelHead};
 
 /// The model head's file name.
@@ -28,7 +28,8 @@ pub struct Imported {
 /// goes to its nearest code. `progress(done, total)` hears of each tensor.
 ///
 /// # Errors
-/// Those of [`Opened::open`], [`Opened::read`] and [`Sampled::encode`]; [`Error::Io`].
+/// Those of [`Opened::open`], [`Opened::read`] and [`Sampled::encode`]; [`crate::Error::Io`]. No file is
+/// left then that was not there before.
 pub fn import(
     spec: BackboneSpec,
     weights: &Path,
@@ -38,7 +39,8 @@ pub fn import(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Imported> {
     let opened = Opened::open(&spec.architecture, spec.name, weights)?;
-    std::fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
+    let mut made = Made::default();
+    made.folder(out)?;
     let (total, mut done) = (spec.architecture.tensors().len(), 0);
     let read = |name: &str, shape: &[usize]| opened.read(name, shape);
     let mut sampled = match samples {
@@ -59,9 +61,10 @@ pub fn import(
                 None => Encoded::new(name, &read(name, shape)?, shape, precision),
             }
         },
-        |file, bytes| write_atomically(&out.join(&file.file), bytes),
+        |file, bytes| made.write(&out.join(&file.file), bytes),
     )?;
     write_json(&out.join(HEAD_FILE), &head)?;
+    made.keep();
     Ok(Imported {
         head,
         surplus: opened.surplus(),

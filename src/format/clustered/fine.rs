@@ -1,11 +1,12 @@
 //! Fine rows: what remains of a row beyond its centroid, as int8 with one scale.
 //!
 //! Each row carries a check, so that a row that came by a Range request, out of a file that was never
-//! hashed whole, is known to be the right row of the right index.
+//! hashed whole, is known to be the right row of the right index: its salt is made of all rows of the index, so
+//! a row of an earlier pack does not pass, even after the same plan.
 
 use sha2::{Digest, Sha256};
 
-use super::Salt;
+use super::{Cluster, Salt};
 use crate::error::{Error, Result};
 use crate::format::shard::{quantize_row, row_stride};
 
@@ -28,6 +29,35 @@ pub(super) fn norm_is_at_most(limit: f64, scale: f32, codes: &[i8]) -> bool {
 /// Whether a fine row can have this scale and these codes.
 pub(super) fn is_possible(scale: f32, codes: &[i8]) -> bool {
     (0.0..=FINE_SCALE_MAX).contains(&scale) && norm_is_at_most(FINE_NORM_MAX, scale, codes)
+}
+
+/// A digest of the fine rows of a cluster.
+pub type RowsDigest = [u8; 16];
+
+/// The [`RowsDigest`] of a cluster whose fine rows without their checks are `bodies`, in order.
+pub fn rows_digest<'a>(bodies: impl IntoIterator<Item = &'a [u8]>) -> RowsDigest {
+    let mut digest = Sha256::new();
+    for body in bodies {
+        digest.update(body);
+    }
+    first_bytes(digest)
+}
+
+/// The salt of the checks of an index's fine rows, of the plan's salt and of all `clusters` in order.
+pub fn row_salt(plan: &Salt, clusters: impl IntoIterator<Item = (Cluster, RowsDigest)>) -> Salt {
+    let mut digest = Sha256::new().chain_update(plan);
+    for (cluster, rows) in clusters {
+        digest.update(cluster.centroid.to_le_bytes());
+        digest.update(cluster.rows.to_le_bytes());
+        digest.update(rows);
+    }
+    first_bytes(digest)
+}
+
+fn first_bytes<const N: usize>(digest: Sha256) -> [u8; N] {
+    let mut first = [0; N];
+    first.copy_from_slice(&digest.finalize()[..N]);
+    first
 }
 
 /// Appends the fine row of `unit` [D], which belongs to `centroid` [D].
@@ -123,17 +153,14 @@ pub fn decode_row<'a>(
     Ok(FineRow { scale, codes })
 }
 
-/// The check of the row whose scale and codes are `body`: the first 8 bytes of SHA-256 over salt, row
-/// number and `body`.
+/// The check of the row whose scale and codes are `body`: the first 8 bytes of SHA-256 over the index's
+/// [`row_salt`], row number and `body`.
 pub fn check(salt: &Salt, row: u64, body: &[u8]) -> [u8; 8] {
     let digest = Sha256::new()
         .chain_update(salt)
         .chain_update(row.to_le_bytes())
-        .chain_update(body)
-        .finalize();
-    let mut check = [0; 8];
-    check.copy_from_slice(&digest[..8]);
-    check
+        .chain_update(body);
+    first_bytes(digest)
 }
 
 #[cfg(test)]
@@ -181,6 +208,31 @@ mod tests {
             assert_eq!(code(&SALT, 5, &bytes[..length]), "format", "{length} bytes");
         }
         assert_eq!(code(&SALT, 5, &[&bytes[..], &[0]].concat()), "format");
+    }
+
+    #[test]
+    fn every_row_and_its_cluster_are_in_the_salt() {
+        let cluster = |centroid, rows| Cluster { centroid, rows };
+        let digest = |bodies: &[&[u8]]| rows_digest(bodies.iter().copied());
+        let (a, b) = (digest(&[&[1, 2], &[3]]), digest(&[&[1, 2], &[4]]));
+        assert_eq!(a, digest(&[&[1], &[2, 3]]));
+        let of = |clusters: &[(Cluster, RowsDigest)]| row_salt(&SALT, clusters.iter().copied());
+        let usual = of(&[(cluster(0, 2), a), (cluster(1, 2), b)]);
+        for other in [
+            of(&[(cluster(0, 2), a), (cluster(1, 2), a)]),
+            of(&[(cluster(0, 2), b), (cluster(1, 2), a)]),
+            of(&[(cluster(0, 2), a), (cluster(2, 2), b)]),
+            of(&[(cluster(0, 1), a), (cluster(1, 2), b)]),
+            of(&[(cluster(0, 2), a)]),
+            row_salt(&[8; 16], [(cluster(0, 2), a), (cluster(1, 2), b)]),
+        ] {
+            assert_ne!(usual, other);
+        }
+        // By hashlib: sha256(b"\x07" * 16 + pack("<II", 0, 2) + sha256(b"\1\2\3").digest()[:16]).
+        assert_eq!(
+            of(&[(cluster(0, 2), a)]),
+            0x3805b9c8a2a34c2f0b0c253d5e024a0f_u128.to_be_bytes()
+        );
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct FineFile {
 pub struct Head {
     pub plan: Plan,
     pub salt: Salt,
+    /// Salt of the fine rows' checks, see [`super::fine::row_salt`].
+    pub row_salt: Salt,
     /// N.
     pub rows: u64,
     /// [L].
@@ -64,6 +66,7 @@ impl Head {
     /// [`Error::InvalidArgument`] or [`Error::Format`] where [`Head::parse`] would refuse it.
     pub fn encode(
         plan: &[u8],
+        row_salt: &Salt,
         clusters: &[Cluster],
         fine: &[FileName],
         items: &[ItemsName],
@@ -76,6 +79,7 @@ impl Head {
         bytes.extend_from_slice(&count.to_le_bytes());
         bytes.extend_from_slice(&rows.to_le_bytes());
         bytes.extend_from_slice(&(plan.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(row_salt);
         bytes.extend_from_slice(plan);
         bytes.resize(bytes.len() + padding(plan.len()), 0);
         for cluster in clusters {
@@ -104,6 +108,8 @@ impl Head {
         }
         let plan_bytes = usize::try_from(fields.u64("bytes of the plan")?)
             .map_err(|_| fields.bad("the plan is too large"))?;
+        let mut row_salt = Salt::default();
+        row_salt.copy_from_slice(fields.take(16, "salt of the fine rows")?);
         let plan_bytes = fields.take(plan_bytes, "plan")?;
         let plan = Plan::parse(file, plan_bytes)?;
         fields.zeros(padding(plan_bytes.len()), "plan")?;
@@ -160,6 +166,7 @@ impl Head {
         }
         Ok(Self {
             salt: Plan::salt(plan_bytes),
+            row_salt,
             plan,
             rows,
             clusters,

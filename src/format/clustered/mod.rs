@@ -26,7 +26,7 @@ pub use head::{Cluster, FineFile, Head, ItemsName};
 pub use plan::Plan;
 pub use widths::Widths;
 
-/// First 16 bytes of the SHA-256 of a plan; stands in all files that were made after it.
+/// First 16 bytes of a SHA-256: of a plan, which stands in all files that were made after it, or of all fine rows.
 pub type Salt = [u8; 16];
 /// First 16 bytes of the SHA-256 of a file: its name is their hex digits.
 pub type FileName = [u8; 16];

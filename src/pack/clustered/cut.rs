@@ -2,7 +2,7 @@
 //!
 //! What a file holds follows from the plan and the rows alone, never from where parts begin.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -15,11 +15,12 @@ use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::format::clustered::coarse::{CODE_BYTES_MAX, FILE_CLUSTERS_MAX};
 use crate::format::clustered::fine::check;
-use crate::format::clustered::{CoarseShard, encode_file};
+use crate::format::clustered::{CoarseShard, Salt, encode_file};
 use crate::format::{FileRef, sha256_hex};
 use crate::pack::index_folder::{COARSE, FINE, ITEMS, IndexFolder};
 use crate::pack::items::{Item, items_file};
 use crate::pack::metadata::Metadata;
+use crate::pack::stale::content_digest;
 
 /// Bytes that the blocks of a coarse file have at least, but for the last file.
 const COARSE_BYTES_MIN: usize = 2 << 20;
@@ -75,13 +76,14 @@ impl Parts<'_> {
         Ok(shards)
     }
 
-    /// Writes the fine files, with checks, and shows the rows to the control sample.
+    /// Writes the fine files, with checks under `salt`, and shows the rows to the control sample.
     ///
     /// # Errors
     /// Those of [`Stream::read`] and of writing.
     pub fn write_fine(
         &self,
         index: &mut IndexFolder,
+        salt: &Salt,
         control: &mut Sample,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Vec<FileRef>> {
@@ -103,7 +105,7 @@ impl Parts<'_> {
                     let mut bytes = Vec::with_capacity(bodies.len() / body * row_bytes);
                     for (row, body) in bodies.chunks_exact(body).enumerate() {
                         let row = (first + at * per_file + row) as u64;
-                        bytes.extend_from_slice(&check(&self.plan.salt, row, body));
+                        bytes.extend_from_slice(&check(salt, row, body));
                         bytes.extend_from_slice(body);
                     }
                     (named_apart(FINE, "bin", &bytes), bytes)
@@ -116,7 +118,7 @@ impl Parts<'_> {
         Ok(written)
     }
 
-    /// Writes the items files.
+    /// Writes the items files; gives also the first half of the digest of each thumbnail that they name.
     ///
     /// # Errors
     /// Those of [`Stream::line`] and of writing; [`Error::Format`] for a line that is no item.
@@ -124,11 +126,11 @@ impl Parts<'_> {
         &self,
         index: &mut IndexFolder,
         metadata: &HashMap<String, Metadata>,
-    ) -> Result<Vec<FileRef>> {
+    ) -> Result<(Vec<FileRef>, HashSet<u128>)> {
         let mut stream = Stream::new(self.parts, |part| &part.items);
         let per_file = self.plan.plan.items_per_file;
         let at_once = per_file * ITEMS_AT_ONCE;
-        let mut written = Vec::new();
+        let (mut written, mut thumbnails) = (Vec::new(), HashSet::new());
         for first in (0..self.rows).step_by(at_once) {
             let mut items: Vec<Vec<Item>> = Vec::new();
             for first in (first..self.rows.min(first + at_once)).step_by(per_file) {
@@ -137,7 +139,10 @@ impl Parts<'_> {
                     serde_json::from_slice(stream.line()?)
                         .map_err(|e| Error::format("items of a part", e.to_string()))
                 });
-                items.push(read.collect::<Result<_>>()?);
+                let read = read.collect::<Result<Vec<Item>>>()?;
+                let illustrated = read.iter().filter_map(|item| item.thumbnail.as_ref());
+                thumbnails.extend(illustrated.filter_map(content_digest));
+                items.push(read);
             }
             let files: Vec<(FileRef, Vec<u8>)> = items
                 .into_par_iter()
@@ -149,7 +154,7 @@ impl Parts<'_> {
             index.write_all(&files)?;
             written.extend(files.into_iter().map(|(file, _)| file));
         }
-        Ok(written)
+        Ok((written, thumbnails))
     }
 }
 
@@ -197,6 +202,7 @@ mod tests {
                 centroid: 0,
                 rows,
                 bytes,
+                digest: [0; 16],
             }
         };
         let mixed = (0..5000u32).map(|at| at * 7919 % 40_000 + 16);

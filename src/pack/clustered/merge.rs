@@ -12,6 +12,7 @@ use super::plan_folder::OpenPlan;
 use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::format::FileRef;
+use crate::format::clustered::fine::row_salt;
 use crate::format::clustered::{Cluster, Clusters, FileName, Head, ItemsName};
 use crate::format::manifest::COUNT_MAX;
 use crate::pack::features::NAMED;
@@ -61,8 +62,12 @@ pub fn merge(
     let coarse = cut.write_coarse(&mut index, &clusters)?;
     let mut control = Sample::new(cut.rows, &plan.plan);
     control.read_codes(Stream::new(&parts, |part| &part.codes))?;
-    let fine = cut.write_fine(&mut index, &mut control, progress)?;
-    let items = cut.write_items(&mut index, &metadata)?;
+    let digests = clusters
+        .iter()
+        .map(|packed| (packed.cluster(), packed.digest));
+    let row_salt = row_salt(&plan.salt, digests);
+    let fine = cut.write_fine(&mut index, &row_salt, &mut control, progress)?;
+    let (items, thumbnails) = cut.write_items(&mut index, &metadata)?;
     let mut write = |folder: &str, bytes: Vec<u8>| {
         let file = FileRef::of(folder, "bin", &bytes);
         index.write_named(&file, &bytes).map(|()| file)
@@ -79,7 +84,7 @@ pub fn merge(
     let entries: Vec<ItemsName> = entries.collect::<Result<_>>()?;
     let head = write(
         HEAD,
-        Head::encode(&plan.encoded, &clusters, &names, &entries)?,
+        Head::encode(&plan.encoded, &row_salt, &clusters, &names, &entries)?,
     )?;
 
     let size = |files: &[FileRef]| (files.iter().map(|f| f.bytes).sum(), files.len());
@@ -103,6 +108,7 @@ pub fn merge(
             coarse,
         }),
         in_head: fine.into_iter().chain(items).map(|f| f.file).collect(),
+        thumbnails,
         first_bytes: sizes.head + sizes.control + coarse_bytes,
         ..Contents::default()
     })?;

@@ -5,7 +5,7 @@
 //!    distributed all rows over the parts ([`spill`]) or another engine has;
 //! 3. `merge`: rows numbered through the parts, files cut, manifest last ([`merge`]).
 //!
-//! `pack` is these three, one after the other, in a folder of its own. Invariants: what an index consists of
+//! `pack` is these three, after it has embedded the images where it is given such ([`images`]), one after the other, in a folder of its own. Invariants: what an index consists of
 //! depends on its rows, their order and the options alone, not on the number of parts or threads or on
 //! what machine did what; and a run that was killed goes on with all that is whole ([`journal`]).
 
@@ -17,6 +17,7 @@ mod clustering;
 mod control;
 mod cut;
 mod encode;
+mod images;
 mod journal;
 mod merge;
 mod part;
@@ -34,6 +35,7 @@ mod trial;
 
 pub use assign::Assigner;
 pub use encode::RowEncoder;
+pub use images::pack_images_clustered;
 pub use merge::{LayerSizes, merge};
 pub use plan::{CoarseChoice, PlanOptions, make_plan};
 pub use plan_folder::{OpenPlan, PartOf, Parts, PlanHead};

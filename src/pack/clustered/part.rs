@@ -23,7 +23,7 @@ use super::plan_folder::{OpenPlan, Parts};
 use super::spill::{KEY_BYTES, LeftOuts, SpilledPart};
 use crate::error::{Error, Result};
 use crate::format::FileRef;
-use crate::format::clustered::fine::encode_body;
+use crate::format::clustered::fine::{RowsDigest, encode_body, rows_digest};
 use crate::format::clustered::head::CLUSTER_ROWS_MAX;
 use crate::format::clustered::{Cluster, encode_block};
 
@@ -52,12 +52,14 @@ pub struct PackedPart {
     pub left_out: LeftOuts,
 }
 
-/// A cluster of a part, and the bytes of its block.
+/// A cluster of a part, the bytes of its block, and its fine rows in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackedCluster {
     pub centroid: u32,
     pub rows: u32,
     pub bytes: u32,
+    /// Of its fine rows: what checks are salted with.
+    pub digest: RowsDigest,
 }
 
 impl PackedCluster {
@@ -245,14 +247,17 @@ impl<'a> PackedCentroid<'a> {
         // `rows` are by number.
         order.sort_unstable_by_key(|at| (order_keys[*at as usize], *at));
         let codes: Vec<u8> = order.iter().flat_map(|at| code(*at)).copied().collect();
+        let body = 4 + plan.plan.stride();
         let mut blocks = Vec::new();
         for part in split(rows.len(), row_bytes) {
             let codes = &codes[part.start * row_bytes..part.end * row_bytes];
             let block = encode_block(&plan.plan, centroid as usize, codes)?;
+            let body = |at: &u32| &fine[*at as usize * body..(*at as usize + 1) * body];
             let cluster = PackedCluster {
                 centroid,
                 rows: part.len() as u32,
                 bytes: block.len() as u32,
+                digest: rows_digest(order[part.clone()].iter().map(body)),
             };
             blocks.push((cluster, block));
         }

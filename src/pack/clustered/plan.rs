@@ -6,7 +6,7 @@
 use super::basis::Basis;
 use super::quantiser::{entropy_form, fixed_form};
 use super::sample::draw;
-use super::trial::{Trial, try_form};
+use super::trial::{LARGE_SAMPLE, PART, Trial, try_form};
 use crate::error::{Error, Result};
 use crate::features::RowSource;
 use crate::format::clustered::Plan;
@@ -88,11 +88,29 @@ pub fn make_plan(
         basis.centroid_scales.len(),
         basis.energies.iter().sum::<f64>()
     ));
-    let trials = try_forms(&basis, options)?;
-    choose(trials, count, say)
+    // Which form is best shows on part of a large sample; the one that is taken is made after all of it.
+    let stride = if sampled >= LARGE_SAMPLE { PART } else { 1 };
+    let best = choose(try_forms(&basis, options, stride)?, count, say)?;
+    let best = match stride {
+        1 => best,
+        _ => {
+            let (entropy, files) = (
+                best.plan.classes > 0,
+                [options.fine_rows, options.items_per_file],
+            );
+            try_form(&basis, best.quantiser, entropy, files, 1)?
+        }
+    };
+    say(&format!(
+        "plan: took {:.2} bytes a row, {:.2} MB for a first query with {:.0} candidates",
+        best.row_bytes,
+        best.first_bytes(count) / 1e6,
+        best.candidates
+    ));
+    Ok(best.plan)
 }
 
-fn try_forms(basis: &Basis, options: &PlanOptions) -> Result<Vec<Trial>> {
+fn try_forms(basis: &Basis, options: &PlanOptions, stride: usize) -> Result<Vec<Trial>> {
     let files = [options.fine_rows, options.items_per_file];
     let mut trials = Vec::new();
     let kept = basis.kept();
@@ -102,12 +120,12 @@ fn try_forms(basis: &Basis, options: &PlanOptions) -> Result<Vec<Trial>> {
         let scale = 0.06;
         for step in STEPS {
             let quantiser = entropy_form(energies, &relative, step * scale);
-            trials.push(try_form(basis, quantiser, true, files)?);
+            trials.push(try_form(basis, quantiser, true, files, stride)?);
         }
     }
     if options.coarse != CoarseChoice::Entropy {
         let quantiser = fixed_form(energies, &basis.weights, FIXED_BITS);
-        trials.push(try_form(basis, quantiser, false, files)?);
+        trials.push(try_form(basis, quantiser, false, files, stride)?);
     }
     Ok(trials)
 }
@@ -127,7 +145,7 @@ pub(super) fn relative_steps(energies: &[f64], weights: &[f64]) -> Vec<f64> {
 
 /// The trial with the least wait for a first query among those whose fine rows are few enough; without such the one
 /// with the fewest.
-fn choose(trials: Vec<Trial>, count: usize, say: &dyn Fn(&str)) -> Result<Plan> {
+fn choose(trials: Vec<Trial>, count: usize, say: &dyn Fn(&str)) -> Result<Trial> {
     say("plan: form     bytes/row  candidates  error   fine MB  first query MB  with requests");
     for trial in &trials {
         let plan = &trial.plan;
@@ -161,11 +179,9 @@ fn choose(trials: Vec<Trial>, count: usize, say: &dyn Fn(&str)) -> Result<Plan> 
         .min_by(|a, b| a.cost(count).total_cmp(&b.cost(count)))
         .ok_or_else(|| Error::invalid("no form of codes was tried"))?;
     say(&format!(
-        "plan: took {:.2} bytes a row: the least wait for a first query, {:.2} MB with {:.0} candidates, with at most {:.1} MB of fine rows",
+        "plan: took the form of {:.2} bytes a row: the least wait for a first query with at most {:.1} MB of fine rows",
         best.row_bytes,
-        best.first_bytes(count) / 1e6,
-        best.candidates,
         limit / 1e6
     ));
-    Ok(best.plan)
+    Ok(best)
 }

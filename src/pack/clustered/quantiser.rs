@@ -1,4 +1,7 @@
 //! Which dimensions are coded, how widely and in what steps.
+//!
+//! Fields come in groups of 4, 8 and 16, so where rows have a few values only, the last 8-bit group may reach past
+//! them: what it codes there is zero in every row.
 
 use crate::format::clustered::Widths;
 
@@ -40,7 +43,7 @@ pub(super) fn entropy_form(energies: &[f64], relative: &[f64], step: f64) -> Qua
         energies.len(),
     );
     let steps = (0..widths.dimensions())
-        .map(|j| step * relative[j])
+        .map(|j| step * relative.get(j).copied().unwrap_or(1.0))
         .collect();
     with_zeros(widths, steps, ZEROS)
 }
@@ -63,14 +66,16 @@ pub(super) fn fixed_form(energies: &[f64], weights: &[f64], bits: usize) -> Quan
             two: 16,
         },
     );
-    for eight in (0..=dimension.min(bits / 8)).step_by(4) {
-        for four in (0..=(dimension - eight).min((bits - 8 * eight) / 4)).step_by(8) {
+    for eight in (0..=dimension.next_multiple_of(4).min(bits / 8)).step_by(4) {
+        let narrower = dimension.saturating_sub(eight);
+        for four in (0..=narrower.min((bits - 8 * eight) / 4)).step_by(8) {
             let left = (bits - 8 * eight - 4 * four) / 2 / 16 * 16;
-            let two = left.min((dimension - eight - four) / 16 * 16);
+            let two = left.min((narrower - four) / 16 * 16);
             let ends = [eight, eight + four, eight + four + two];
             if ends[2] == 0 {
                 continue;
             }
+            let ends = ends.map(|end| end.min(dimension));
             let left = (sums[ends[0]]) * FIXED_ERRORS[0]
                 + (sums[ends[1]] - sums[ends[0]]) * FIXED_ERRORS[1]
                 + (sums[ends[2]] - sums[ends[1]]) * FIXED_ERRORS[2]
@@ -94,8 +99,8 @@ pub(super) fn fixed_form(energies: &[f64], weights: &[f64], bits: usize) -> Quan
     with_zeros(widths, steps, FIXED_ZEROS)
 }
 
-/// Widths whose 8-bit, 4-bit and 2-bit dimensions end near `ends`, within `dimension` where that is possible:
-/// wider fields take what the multiples leave over.
+/// Widths whose 8-bit, 4-bit and 2-bit dimensions end near `ends`, within `dimension` rounded up to a group of
+/// 8-bit fields: wider fields take what the multiples leave over.
 fn widths_up_to(ends: [usize; 3], dimension: usize) -> Widths {
     let two_end = ends[2].clamp(1, dimension);
     let eight = ends[0].next_multiple_of(4).min(two_end.next_multiple_of(4));
@@ -103,6 +108,7 @@ fn widths_up_to(ends: [usize; 3], dimension: usize) -> Widths {
     let two = two_end.saturating_sub(eight + four).next_multiple_of(16);
     let mut widths = Widths { eight, four, two };
     // Not past the dimensions that there are: smaller fields first.
+    let dimension = dimension.next_multiple_of(4);
     while widths.dimensions() > dimension && widths.two >= 16 {
         widths.two -= 16;
     }
@@ -112,7 +118,12 @@ fn widths_up_to(ends: [usize; 3], dimension: usize) -> Widths {
     while widths.dimensions() > dimension && widths.eight > 4 {
         widths.eight -= 4;
     }
-    widths
+    match (widths.dimensions(), dimension) {
+        // Groups of 2 bits alone did not fit.
+        (0, 8..) => Widths { four: 8, ..widths },
+        (0, _) => Widths { eight: 4, ..widths },
+        _ => widths,
+    }
 }
 
 fn with_zeros(widths: Widths, steps: Vec<f64>, zeros: [f32; 3]) -> Quantiser {
@@ -126,5 +137,35 @@ fn with_zeros(widths: Widths, steps: Vec<f64>, zeros: [f32; 3]) -> Quantiser {
         // A step of 0 would be none; where there is nothing to code any other does.
         steps: steps.into_iter().map(|s| (s as f32).max(1e-6)).collect(),
         zeros: (0..widths.dimensions()).map(zero).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_any_number_of_values_have_a_form() {
+        for dimension in (1..=40).chain([100, 384]) {
+            // Falling energies, none at all, and equal ones.
+            let falling: Vec<f64> = (0..dimension).map(|j| 0.7f64.powi(j)).collect();
+            let dimension = falling.len();
+            for energies in [falling, vec![0.0; dimension], vec![0.1; dimension]] {
+                let ones = vec![1.0; dimension];
+                let fixed = fixed_form(&energies, &ones, 256);
+                let steps = [1e-4, 0.03, 0.2, 0.6, 1.0, 10.0];
+                let entropy = steps.map(|step| entropy_form(&energies, &ones, step));
+                for form in entropy.into_iter().chain([fixed]) {
+                    let coded = form.widths.dimensions();
+                    assert!(form.widths.check(), "{dimension}: {form:?}");
+                    assert!(
+                        coded <= dimension.next_multiple_of(4).max(4),
+                        "{dimension}: {form:?}"
+                    );
+                    assert_eq!((form.steps.len(), form.zeros.len()), (coded, coded));
+                    assert!(form.steps.iter().all(|step| (1e-6..=1e3).contains(step)));
+                }
+            }
+        }
     }
 }

@@ -16,10 +16,10 @@ use crate::features::{Columns, Duplicates, RowSource};
 use crate::format::clustered::Plan;
 use crate::pack::features::check_features;
 use crate::pack::index_folder::unit_rows;
-use crate::pack::{PackMapper, PackOptions, PackReport, read_head};
+use crate::pack::{Item, PackMapper, PackOptions, PackReport, read_head};
 
 /// Folder of intermediate files in that of the index.
-const WORK: &str = ".work";
+pub(super) const WORK: &str = ".work";
 const PLAN: &str = "plan";
 const SPILLS: &str = "spill";
 const LOCK: &str = "lock";
@@ -110,6 +110,18 @@ pub fn pack_parts(
     work: &Path,
     monitor: &dyn Monitor,
 ) -> Result<()> {
+    pack_parts_with(inputs, None, plan, (parts, wanted), work, monitor)
+}
+
+/// [`pack_parts`] with items, one a row, that are known better than from the features.
+fn pack_parts_with(
+    inputs: &Inputs,
+    items: Option<&[Item]>,
+    plan: &OpenPlan,
+    (parts, wanted): (&Parts, &[usize]),
+    work: &Path,
+    monitor: &dyn Monitor,
+) -> Result<()> {
     let identity = Identity::of(inputs.paths, inputs.columns)?;
     let digest = &plan.head.plan.sha256;
     let stamp_of = |part: usize| stamp(&("part", digest, &identity, parts.count, part));
@@ -144,6 +156,7 @@ pub fn pack_parts(
                     parts: *parts,
                     only: None,
                     numbers: None,
+                    items,
                 };
                 let progress = |done, total| monitor.progress("distributing rows", done, total);
                 spill(inputs.features, plan, &all, &folder, &stamp, &progress)
@@ -205,6 +218,7 @@ pub fn pack_shuffled_part(
                 parts: *parts,
                 only: Some(part),
                 numbers: Some(numbers),
+                items: None,
             };
             let progress = |done, total| monitor.progress("reading rows", done, total);
             spill(inputs.features, plan, &only, &place, &stamp, &progress)?
@@ -231,6 +245,21 @@ pub fn pack_clustered(
     clustered: &ClusteredOptions,
     monitor: &dyn Monitor,
 ) -> Result<(PackReport, LayerSizes)> {
+    pack_with_items(inputs, None, options, clustered, monitor)
+}
+
+/// [`pack_clustered`] with items, one a row, that are known better than from the features; their thumbnails are in
+/// the index folder.
+///
+/// # Errors
+/// Those of [`pack_clustered`].
+pub(super) fn pack_with_items(
+    inputs: &Inputs,
+    items: Option<&[Item]>,
+    options: &PackOptions,
+    clustered: &ClusteredOptions,
+    monitor: &dyn Monitor,
+) -> Result<(PackReport, LayerSizes)> {
     let head = read_head(&options.model)?;
     check_features(inputs.features, &head, inputs.duplicates)?;
     // The steps need not look at the names again.
@@ -253,8 +282,11 @@ pub fn pack_clustered(
     for other in other_parts(&work, parts.count)? {
         fs::remove_dir_all(&other).map_err(|e| Error::io(&other, e))?;
     }
-    pack_parts(inputs, &plan, &parts, &all, &work, monitor)?;
-    let options = head.pack_options(&folder, Some(&options.model), &options.out);
+    pack_parts_with(inputs, items, &plan, (&parts, &all), &work, monitor)?;
+    let options = PackOptions {
+        thumbnail: options.thumbnail,
+        ..head.pack_options(&folder, Some(&options.model), &options.out)
+    };
     let progress = |done, total| monitor.progress("writing the index", done, total);
     let merged = merge(&plan, &work, &options, &progress)?;
     let parts = all
@@ -326,7 +358,7 @@ fn other_parts(work: &Path, count: usize) -> Result<Vec<PathBuf>> {
 }
 
 /// The file in `folder` by whose lock runs keep out of each other's way; it ends with the process.
-fn lock_file(folder: &Path) -> Result<File> {
+pub(super) fn lock_file(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
     let file = fs::create_dir_all(folder).and_then(|()| File::create(&path));
     file.map_err(|e| Error::io(path, e))

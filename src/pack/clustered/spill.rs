@@ -60,6 +60,8 @@ pub struct Distribution<'a> {
     pub only: Option<usize>,
     /// Numbers of the rows in the whole of the features, unless they are all there, in order.
     pub numbers: Option<&'a [u64]>,
+    /// Items, one a row, in place of those of the features.
+    pub items: Option<&'a [Item]>,
 }
 
 /// The files of a part on the way.
@@ -107,9 +109,15 @@ pub fn spill(
         let (sender, blocks) = sync_channel(1);
         scope.spawn(move || read_blocks(features, &sender));
         for block in blocks {
-            let (items, values) = block?;
+            let (mut items, values) = block?;
             let first = done;
             done += items.len();
+            if let Some(known) = distribution.items {
+                let known = known.get(first..done).ok_or_else(|| {
+                    Error::invalid(format!("{}: more rows than items", features.label()))
+                })?;
+                items = known.to_vec();
+            }
             let number = |at: usize| match distribution.numbers {
                 None => Some((first + at) as u64),
                 Some(numbers) => numbers.get(first + at).copied(),

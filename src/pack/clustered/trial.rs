@@ -14,8 +14,10 @@ use crate::format::clustered::Plan;
 const RECALL: f64 = 0.99;
 /// Rows that are encoded or scored together.
 const BLOCK_ROWS: usize = 1024;
-/// One row of this many makes the first tables.
-const FIRST_TABLES: usize = 4;
+/// One row of this many makes the first tables, and is coded where a form is tried on part of a large sample.
+pub(super) const PART: usize = 4;
+/// Rows of a sample that is large enough for that.
+pub(super) const LARGE_SAMPLE: usize = 65_536;
 /// Steps of `const` and `gain` in both forms.
 const CONST_STEP: f32 = 0.03;
 const GAIN_STEP: f32 = 0.05;
@@ -29,6 +31,7 @@ const REQUEST_BYTES: f64 = 8e3;
 
 pub(super) struct Trial {
     pub plan: Plan,
+    pub quantiser: Quantiser,
     /// Coarse bytes a row, with what a block adds.
     pub row_bytes: f64,
     /// Mean number of candidates for the recall at 100 of the queries.
@@ -55,21 +58,23 @@ impl Trial {
     }
 }
 
-/// Tries `quantiser`, with entropy classes or without.
+/// Tries `quantiser`, with entropy classes or without, on one row of `stride` of the sample; the plan of a trial with
+/// the stride 1 is the one to pack with.
 pub(super) fn try_form(
     basis: &Basis,
     quantiser: Quantiser,
     entropy: bool,
     files: [usize; 2],
+    stride: usize,
 ) -> Result<Trial> {
-    let mut plan = bare_plan(basis, quantiser, entropy, files);
+    let mut plan = bare_plan(basis, quantiser.clone(), entropy, files);
     let held = basis.sample.centroids.len();
     let mut bits = 8.0 * plan.widths.row_bytes() as f64;
     let mut codes;
     if entropy {
         // Costs depend on tables, tables on choices, choices on costs: from rough tables to final ones.
-        for stride in [FIRST_TABLES, FIRST_TABLES, 1] {
-            let rows: Vec<usize> = (0..held).step_by(stride).collect();
+        for (pass, step) in [PART, PART, stride].into_iter().enumerate() {
+            let rows: Vec<usize> = (0..held).step_by(step).collect();
             codes = encode_sample(basis, &plan, &rows);
             let centroids: Vec<u32> = rows.iter().map(|r| basis.sample.centroids[*r]).collect();
             let coded = CodedSample {
@@ -79,26 +84,32 @@ pub(super) fn try_form(
                 spreads: &basis.spreads,
                 rows: basis.rows,
             };
-            let found = match stride {
-                1 => coded.classify(),
+            let found = match pass {
+                2 => coded.classify(),
                 _ => coded.into_classes(1),
             };
             bits = found.bits;
             apply(&mut plan, found);
         }
     }
-    let rows: Vec<usize> = (0..held).collect();
-    codes = encode_sample(basis, &plan, &rows);
+    let counted = Counted::new(basis, stride);
+    codes = encode_sample(basis, &plan, &counted.rows);
+    let centroids: Vec<u32> = counted
+        .rows
+        .iter()
+        .map(|r| basis.sample.centroids[*r])
+        .collect();
     if entropy {
-        bits = mean_bits(&plan, &codes, &basis.sample.centroids);
+        bits = mean_bits(&plan, &codes, &centroids);
     }
-    let (candidates, deviation) = candidates(basis, &plan, &codes);
+    let (candidates, deviation) = candidates(basis, &plan, &codes, &centroids, &counted);
     let blocks = BLOCK_BYTES * plan.centroid_count();
     Ok(Trial {
         row_bytes: bits / 8.0 + blocks as f64 / basis.rows as f64,
         candidates,
         deviation,
         plan,
+        quantiser,
     })
 }
 
@@ -180,22 +191,54 @@ fn mean_bits(plan: &Plan, codes: &[u8], centroids: &[u32]) -> f64 {
     bits.sum::<f64>() / centroids.len().max(1) as f64
 }
 
-/// The candidates that queries need in all N rows, and the deviation of the scores of their top.
-fn candidates(basis: &Basis, plan: &Plan, codes: &[u8]) -> (f64, f64) {
+/// Rows of the sample by which candidates are counted: one of `stride`, and all that are in the top of a query.
+struct Counted {
+    /// Ascending.
+    rows: Vec<usize>,
+    stride: usize,
+}
+
+impl Counted {
+    fn new(basis: &Basis, stride: usize) -> Self {
+        let tops = basis.queries.tops.iter().flatten();
+        let mut rows: Vec<usize> = tops.map(|row| *row as usize).collect();
+        rows.extend((0..basis.sample.centroids.len()).step_by(stride));
+        rows.sort_unstable();
+        rows.dedup();
+        Self { rows, stride }
+    }
+}
+
+/// The candidates that queries need in all N rows, and the deviation of the scores of their top; `codes` and
+/// `centroids` are of the `counted` rows.
+fn candidates(
+    basis: &Basis,
+    plan: &Plan,
+    codes: &[u8],
+    centroids: &[u32],
+    counted: &Counted,
+) -> (f64, f64) {
     let held = basis.sample.centroids.len();
     let queries = basis.queries.tops.len();
-    let approximate = approximate_scores(basis, plan, codes);
+    let (rows, stride) = (&counted.rows, counted.stride);
+    let approximate = approximate_scores(basis, plan, codes, centroids);
     let by_query: Vec<(Vec<usize>, f64)> = (0..queries)
         .into_par_iter()
         .map(|query| {
-            let scores = &approximate[query * held..][..held];
+            let scores = &approximate[query * rows.len()..][..rows.len()];
+            let score_of = |row: &u32| {
+                let at = rows.partition_point(|other| *other < *row as usize);
+                scores[at]
+            };
             let exact = &basis.queries.exact[query * held..][..held];
             let top = &basis.queries.tops[query];
             let ranks = top.iter().map(|row| {
-                let own = scores[*row as usize];
-                scores.iter().filter(|score| **score > own).count() + 1
+                let own = score_of(row);
+                let others = rows.iter().zip(scores);
+                let above = others.filter(|(row, score)| **row % stride == 0 && **score > own);
+                above.count() * stride + 1
             });
-            let error = |row: &u32| f64::from(exact[*row as usize] - scores[*row as usize]);
+            let error = |row: &u32| f64::from(exact[*row as usize] - score_of(row));
             let squares = top.iter().map(|row| error(row).powi(2)).sum();
             (ranks.collect(), squares)
         })
@@ -215,8 +258,8 @@ fn candidates(basis: &Basis, plan: &Plan, codes: &[u8]) -> (f64, f64) {
     )
 }
 
-/// Approximate scores [queries, n] of the sample with codes [n, P].
-pub(super) fn approximate_scores(basis: &Basis, plan: &Plan, codes: &[u8]) -> Vec<f32> {
+/// Approximate scores [queries, n] of rows with codes [n, P] and centroids [n].
+fn approximate_scores(basis: &Basis, plan: &Plan, codes: &[u8], centroids: &[u32]) -> Vec<f32> {
     let (coded, positions) = (plan.widths.dimensions(), plan.widths.row_bytes());
     let (kept, count) = (basis.kept(), plan.centroid_count());
     let queries = basis.queries.turned.len() / kept;
@@ -231,7 +274,7 @@ pub(super) fn approximate_scores(basis: &Basis, plan: &Plan, codes: &[u8]) -> Ve
     let panels = Panels::new(&turned, coded);
     let blocks = codes
         .par_chunks(BLOCK_ROWS * positions)
-        .zip(basis.sample.centroids.par_chunks(BLOCK_ROWS));
+        .zip(centroids.par_chunks(BLOCK_ROWS));
     let by_row: Vec<f32> = blocks
         .flat_map_iter(|(codes, centroids)| {
             let mut values = vec![0.0; centroids.len() * coded];

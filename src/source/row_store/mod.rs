@@ -145,7 +145,7 @@ impl RowStore {
                 .get(&file.name)
                 .and_then(|entry| entry.known.get(at))
                 .unwrap_or_default();
-            let row = decode_row(&file.path, &head.salt, *row, head.plan.dimension, bytes)?;
+            let row = decode_row(&file.path, &head.row_salt, *row, head.plan.dimension, bytes)?;
             fine.scales.push(row.scale);
             fine.codes.extend_from_slice(row.codes);
         }

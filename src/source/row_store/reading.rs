@@ -145,7 +145,7 @@ impl<'a, S: Source> Reading<'a, S> {
     fn check(&self, file: &FineFile, row: u32, bytes: &[u8]) -> Result<()> {
         let number = file.first_row + u64::from(row);
         let dimension = self.head.plan.dimension;
-        decode_row(&file.path, &self.head.salt, number, dimension, bytes).map(drop)
+        decode_row(&file.path, &self.head.row_salt, number, dimension, bytes).map(drop)
     }
 
     fn is_whole(&self, file: &FineFile) -> bool {

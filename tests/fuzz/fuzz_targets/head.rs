@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(head) = Head::parse("head", bytes) {
         let plan = head.plan.encode().expect("the plan that was read");
-        let again = Head::encode(&plan, &head.clusters, &head.fine, &head.items);
+        let again = Head::encode(&plan, &head.row_salt, &head.clusters, &head.fine, &head.items);
         assert_eq!(again.expect("the head that was read"), bytes);
         for (cluster, first) in head.clusters.iter().zip(&head.first_rows) {
             let last = first + u64::from(cluster.rows) - 1;

@@ -57,7 +57,7 @@ fn small_index(classes: usize) -> (Head, CoarseDecoder) {
         name: [1; 16],
         bytes: 1,
     }];
-    let head = Head::encode(&plan, &clusters, &[[0; 16]], &items).expect("a good head");
+    let head = Head::encode(&plan, &[2; 16], &clusters, &[[0; 16]], &items).expect("a good head");
     let head = Head::parse("head", &head).expect("the same head");
     let decoder = CoarseDecoder::new(&head);
     (head, decoder)

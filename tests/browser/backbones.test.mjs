@@ -1,0 +1,56 @@
+// Every kind of architecture in every form of its weights, in the browser against the native tool.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { attribute, launch, openIndex, openPage } from "./browser.mjs";
+import { startServer } from "./server.mjs";
+import { makeSite, native, ROOT, run } from "./toy.mjs";
+
+/** Weights drawn at random make features that are all alike, so ids may swap where scores are equal to this. */
+const TOLERANCE = 2e-4;
+let browser, server, site, images;
+
+before(async () => {
+  site = makeSite(join(tmpdir(), `data-attribution-backbones-${process.pid}`));
+  images = site.queries.slice(0, 4).map((name) => join(site.folder, "demo/queries", name));
+  server = await startServer(site.folder);
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
+  for (const precision of ["f32", "int8", "int4"]) {
+    test(`${backbone} in ${precision}: scores on cpu and webgpu are the native tool's`, async () => {
+      const name = `${backbone}-${precision}`;
+      const index = join(site.folder, name);
+      const model = join(site.folder, `${name}-model`);
+      const works = join(ROOT, "build/demo/works");
+      assert.ok(existsSync(works));
+      run("toy-model", "--backbone", backbone, "--precision", precision, "--out", model);
+      run("pack", "--model", model, "--images", works, "--thumbnail", "0", "-o", index);
+      const expected = native(index, images, 600);
+      for (const device of ["cpu", "webgpu"]) {
+        const { context, page, problems } = await openPage(browser, `${server.url}/blank.html`);
+        const info = await openIndex(page, `${server.url}/${name}/manifest.json`, { device });
+        assert.equal(info.device, device, JSON.stringify(info));
+        for (const [i, image] of images.entries()) {
+          const result = await attribute(page, `${server.url}/demo/queries/${image.split("/").at(-1)}`, { topK: 600 });
+          assert.equal(result.error, undefined, result.message);
+          const scores = new Map(result.hits.map((hit) => [hit.id, hit.score]));
+          assert.equal(scores.size, 600);
+          for (const hit of expected[i].hits) {
+            assert.ok(Math.abs(scores.get(hit.id) - hit.score) < TOLERANCE, `${device} ${hit.id}: ${scores.get(hit.id)}, ${hit.score}`);
+          }
+        }
+        assert.deepEqual(problems, []);
+        await context.close();
+      }
+    });
+  }
+}
