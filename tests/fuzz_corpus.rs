@@ -1,4 +1,5 @@
-//! Every golden checkpoint under thousands of mutations, the same on every run: no panic, bounded memory.
+//! Every golden checkpoint, and a manifest and each file of a clustered index, under thousands of mutations, the same
+//! on every run: no panic, bounded memory.
 //!
 //! The bounded part of what the fuzzer of `tests/fuzz` does without end. Files of zip archives are also
 //! changed member by member and packed again, as a checksum would hide the change otherwise.
@@ -11,11 +12,30 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use data_attribution::checkpoint::{Checkpoint, NpyFile};
+use data_attribution::format::Manifest;
+use data_attribution::format::clustered::{Control, Head, decode_row, encode_row};
+use data_attribution::source::row_store::KnownRows;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+#[allow(dead_code, reason = "made for the tests of the format")]
+#[path = "clustered_format/sample.rs"]
+mod sample;
+
 /// Mutations of each file.
 const ROUNDS: usize = 240;
+/// The same for files of an index, which are small and read in memory.
+const INDEX_ROUNDS: usize = 20_000;
+/// What reading one of them may take, per byte of it: a table of a few bytes becomes one of 256 entries.
+const INDEX_BYTES_PER_BYTE: usize = 256;
+const MANIFEST: &str = r#"{"format":"data-attribution-index","version":1,"title":"t","backbone":{"name":"b","identity":"i",
+"head":{"file":"model/aa.json","bytes":2,"sha256":"SHA"}},"real_mapper":null,"synth_mapper":null,"dimension":5,"count":39,
+"calibrator":{"inv_tau":20.0,"bias":-1.0,"fitted":true},"layers":[],"clusters":{
+"head":{"file":"head/a.bin","bytes":9,"sha256":"SHA"},"control":{"file":"control/a.bin","bytes":9,"sha256":"SHA"},"coarse":[
+{"file":"coarse/a.bin","bytes":9,"sha256":"SHA","first_cluster":0,"clusters":3,"first_row":0,"rows":14},
+{"file":"coarse/b.bin","bytes":9,"sha256":"SHA","first_cluster":3,"clusters":5,"first_row":14,"rows":25}]},
+"items":{"shards":[]},"thumbnails":{"folder":"thumbnails","media_type":"image/jpeg","short_side":256},
+"totals":{"model_bytes":1,"index_bytes":2}}"#;
 /// Most elements that a tensor can have beside those in its file: strides that repeat them, or zeros that
 /// 64 MiB of half precision were compressed from.
 const MAX_EXPANDED_ELEMENTS: usize = 32 << 20;
@@ -240,4 +260,134 @@ fn mutated_files_neither_panic_nor_take_memory_without_bound() {
         "{opened} of {tried}"
     );
     println!("{opened} of {tried} mutated files opened");
+    index_files(&mut dice);
+}
+
+/// Mutates files of an index and reads them; what can be read is what it says.
+fn index_files(dice: &mut Dice) {
+    let index = sample::Index::new(2);
+    let plain = sample::Index::new(0);
+    let (head, dimension) = (&index.head, sample::DIMENSION);
+    let row_bytes = head.plan.fine_row_bytes();
+    let mut row = Vec::new();
+    encode_row(&head.row_salt, 7, &[0.5; 5], &[0.4472; 5], &mut row).unwrap();
+    let mut known = KnownRows::default();
+    for number in [3, 8, 70_000] {
+        known.insert(number, &row);
+    }
+    let manifest = MANIFEST.replace("SHA", &"0f".repeat(32)).into_bytes();
+    type Read<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
+    let files: Vec<(&str, Vec<u8>, Read)> = vec![
+        (
+            "manifest",
+            manifest,
+            Box::new(|bytes| {
+                let Ok(manifest) = Manifest::parse("m", bytes) else {
+                    return false;
+                };
+                let rows: u64 = manifest
+                    .clusters
+                    .iter()
+                    .flat_map(|c| &c.coarse)
+                    .map(|s| s.rows)
+                    .sum();
+                assert!(manifest.clusters.is_none() || rows == manifest.count);
+                true
+            }),
+        ),
+        (
+            "head",
+            index.head_bytes.clone(),
+            Box::new(|bytes| {
+                let Ok(head) = Head::parse("h", bytes) else {
+                    return false;
+                };
+                assert_eq!(
+                    head.file_names().count(),
+                    head.fine.len() + head.items.len()
+                );
+                assert_eq!(head.first_rows.last(), Some(&head.rows));
+                true
+            }),
+        ),
+        (
+            "control",
+            index.control.clone(),
+            Box::new(|bytes| {
+                let Ok(control) = Control::parse("c", bytes, head) else {
+                    return false;
+                };
+                assert_eq!(control.encode(&head.salt).unwrap(), bytes);
+                true
+            }),
+        ),
+        (
+            "coded",
+            index.coarse[1].2.clone(),
+            Box::new(|bytes| {
+                let Ok(codes) = index.decode(1, bytes) else {
+                    return false;
+                };
+                assert_eq!(codes.rows() as u64, index.coarse[1].0.rows);
+                true
+            }),
+        ),
+        (
+            "packed",
+            plain.coarse[0].2.clone(),
+            Box::new(|bytes| {
+                let Ok(codes) = plain.decode(0, bytes) else {
+                    return false;
+                };
+                assert_eq!(codes.rows() as u64, plain.coarse[0].0.rows);
+                true
+            }),
+        ),
+        (
+            "row",
+            row.clone(),
+            Box::new(|bytes| {
+                let Ok(found) = decode_row("r", &head.row_salt, 7, dimension, bytes) else {
+                    return false;
+                };
+                // Nothing but the row itself has its check.
+                assert_eq!(bytes, row, "{found:?}");
+                true
+            }),
+        ),
+        (
+            "known rows",
+            known.encode(row_bytes),
+            Box::new(|bytes| {
+                let Some(known) = KnownRows::parse(bytes, row_bytes) else {
+                    return false;
+                };
+                assert_eq!(
+                    KnownRows::parse(&known.encode(row_bytes), row_bytes),
+                    Some(known)
+                );
+                true
+            }),
+        ),
+    ];
+    for (name, original, read) in &files {
+        assert!(read(original), "{name}");
+        let mut opened = 0;
+        for round in 0..INDEX_ROUNDS {
+            let other = &files[dice.below(files.len())].1;
+            let mut bytes = original.clone();
+            dice.mutate(&mut bytes, other);
+            let before = USED.load(Ordering::Relaxed);
+            PEAK.store(before, Ordering::Relaxed);
+            opened += usize::from(read(&bytes));
+            let taken = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+            let bound = (1 << 16) + INDEX_BYTES_PER_BYTE * bytes.len();
+            assert!(
+                taken <= bound,
+                "{name}, mutation {round}: {taken} bytes of {bound}"
+            );
+        }
+        assert!(opened < INDEX_ROUNDS, "{name}");
+        println!("{opened} of {INDEX_ROUNDS} mutated files of the kind {name:?} can be read");
+    }
 }

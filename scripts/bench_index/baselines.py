@@ -26,7 +26,7 @@ import numpy as np
 
 from exact import BIASES, BLOCK, INV_TAUS, influences
 from generate import basis
-from measures import recalls, share_errors, summary
+from measures import recalls, summary, true_shares
 
 FILE_BYTES = 4_000_000
 # Rows or lists with at most this many bytes between them are fetched together.
@@ -115,7 +115,7 @@ def influence(method, fine, exact, probes, reranked, found, count):
         for t, b in np.ndindex(errors.shape):
             total = influences(read[None], best, INV_TAUS[t], BIASES[b]).sum(dtype=np.float64)
             shares = influences(scores[hits][None], best, INV_TAUS[t], BIASES[b])[0] / total
-            errors[t, b] += [error for error, _ in share_errors(hits.tolist(), shares.tolist(), exact, i, t, b)]
+            errors[t, b] += [abs(shares[place] - true) / true for place, true in true_shares(hits.tolist(), exact, i, t, b)]
     return [{"inv_tau": INV_TAUS[t], "bias": BIASES[b], **summary(errors[t, b])} for t, b in np.ndindex(errors.shape)]
 
 

@@ -139,8 +139,9 @@ def residual(random, x, k, rounds=15):
     centroids = x[random.choice(len(x), k, replace=False)]
     for _ in range(rounds):
         nearest = np.argmax(x @ centroids.T - 0.5 * (centroids**2).sum(1), 1)
-        sums, counts = np.zeros_like(centroids), np.bincount(nearest, minlength=k)
-        np.add.at(sums, nearest, x)
+        counts = np.bincount(nearest, minlength=k)
+        order = np.argsort(nearest, kind="stable")
+        sums = np.array([part.sum(0) for part in np.split(x[order], np.cumsum(counts)[:-1])])
         centroids = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], x[random.choice(len(x), k)])
     nearest = np.argmax(x @ centroids.T - 0.5 * (centroids**2).sum(1), 1)
     return float(((x - centroids[nearest]) ** 2).sum() / ((x - x.mean(0)) ** 2).sum())

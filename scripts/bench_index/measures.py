@@ -15,17 +15,14 @@ def recalls(found, ids, ks=(10, 100, 1000)):
     return result
 
 
-def true_share(score, exact, query, t, b):
-    """The share of a row with the float32 `score`; `t`, `b` are places in inv_taus and biases."""
-    raised = np.exp(exact["inv_taus"][t] * (np.float64(score) - exact["scores"][query, 0]))
-    return np.maximum(raised + exact["biases"][b], 0) / exact["totals"][query, t, b]
-
-
-def share_errors(rows, shares, exact, query, t, b):
-    """Relative errors of the stated `shares` of the best 100 `rows`, with the true shares; rows beyond the true TOP are left out."""
+def true_shares(rows, exact, query, t, b):
+    """(place, true share) of the best 100 of `rows` [hits]; `t`, `b` are places in inv_taus and biases. Rows beyond the true TOP are left out."""
     scores = dict(zip(exact["ids"][query].tolist(), exact["scores"][query].tolist()))
-    pairs = [(share, true_share(scores[row], exact, query, t, b)) for row, share in zip(rows[:100], shares[:100]) if row in scores]
-    return [(abs(share - true) / true, true) for share, true in pairs if true > SMALLEST_SHARE]
+    places = [place for place, row in enumerate(rows[:100]) if row in scores]
+    of = np.array([scores[rows[place]] for place in places])
+    raised = np.exp(exact["inv_taus"][t] * (of - exact["scores"][query, 0].astype(np.float64)))
+    shares = np.maximum(raised + exact["biases"][b], 0) / exact["totals"][query, t, b]
+    return [(place, float(share)) for place, share in zip(places, shares) if share > SMALLEST_SHARE]
 
 
 def summary(errors):

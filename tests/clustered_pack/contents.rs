@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use data_attribution::format::clustered::fine::{row_salt, rows_digest};
 use data_attribution::format::clustered::{
     CoarseDecoder, CodeRows, Control, Head, Plan, decode_row,
 };
@@ -197,6 +198,22 @@ fn every_row_is_there_once_in_its_cluster_under_its_name() {
         last = Some(key);
     }
     assert!((0..ROWS).all(|row| seen[row] != is_left_out(row)));
+
+    // The salt of the checks is made of all that the rows are.
+    let head = &index.head;
+    let clusters = head.clusters.iter().zip(head.first_rows.windows(2));
+    let digests = clusters.map(|(cluster, ends)| {
+        let rows = &index.rows[ends[0] as usize..ends[1] as usize];
+        let bodies: Vec<Vec<u8>> = rows
+            .iter()
+            .map(|(_, _, scale, codes)| {
+                let codes = codes.iter().map(|code| *code as u8);
+                scale.to_le_bytes().into_iter().chain(codes).collect()
+            })
+            .collect();
+        (*cluster, rows_digest(bodies.iter().map(Vec::as_slice)))
+    });
+    assert_eq!(row_salt(&head.salt, digests), head.row_salt);
 
     let control = &index.control;
     assert_eq!(control.rows.len(), kept.min(4096));

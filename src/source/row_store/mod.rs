@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::Source;
 use crate::error::{Error, Result};
 use crate::format::clustered::{FileName, FineFile, FineRow, Head, decode_row};
-use known::KnownRows;
+pub use known::KnownRows;
 use reading::Reading;
 
 /// How a [`RowStore`] behaves.

@@ -3,11 +3,23 @@
 use std::sync::OnceLock;
 
 #[allow(dead_code)]
+#[path = "../../../src/format/architecture.rs"]
+pub mod architecture;
+#[allow(dead_code)]
 #[path = "../../../src/format/clustered/mod.rs"]
 pub mod clustered;
 #[allow(dead_code)]
 #[path = "../../../src/format/digest.rs"]
 pub mod digest;
+#[allow(dead_code)]
+#[path = "../../../src/format/manifest.rs"]
+pub mod manifest;
+#[allow(dead_code)]
+#[path = "../../../src/format/mapper.rs"]
+pub mod mapper;
+#[allow(dead_code)]
+#[path = "../../../src/format/model.rs"]
+pub mod model;
 #[allow(dead_code)]
 #[path = "../../../src/format/shard.rs"]
 pub mod shard;

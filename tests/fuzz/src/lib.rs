@@ -1,4 +1,4 @@
-//! The checkpoint reader and the files of clustered indexes, for fuzzing: their modules are included by path, so
+//! The checkpoint reader, manifests and the files of clustered indexes, for fuzzing: their modules are included by path, so
 //! nothing of Burn is built.
 //!
 //!     cargo install cargo-fuzz
@@ -8,7 +8,8 @@
 //!
 //! Targets: `checkpoint` (the bytes are a file), `npy` (the same for rows of features), `member` (the
 //! bytes are one member of a zip archive, whose checksum would hide most changes from the reader); `head`,
-//! `coarse` and `control` (files of a clustered index, the last two of [`format::index`]'s).
+//! `coarse` and `control` (files of a clustered index, the last two of [`format::index`]'s), `manifest`, and `rows` (a
+//! fine row and an entry of the cache for such).
 //! `-rss_limit_mb=1024 -malloc_limit_mb=512` bounds the memory; no input may need more.
 
 use std::fs;
@@ -21,6 +22,29 @@ pub mod checkpoint;
 #[path = "../../../src/error.rs"]
 pub mod error;
 pub mod format;
+#[allow(dead_code)]
+#[path = "../../../src/source/row_store/known.rs"]
+pub mod known;
+
+/// In place of the real one, which brings image decoders along: whatever a model head states.
+pub mod preprocess {
+    use serde::{Deserialize, Serialize};
+
+    use crate::error::Result;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct Preprocess {
+        pub crop: u32,
+        #[serde(flatten)]
+        rest: serde_json::Value,
+    }
+
+    impl Preprocess {
+        pub fn check(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+}
 
 use checkpoint::Checkpoint;
 

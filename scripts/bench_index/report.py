@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Writes table.md and recall-bytes.svg from what the other scripts of the benchmark left under OUT.
+
+    report.py OUT
+
+OUT has a folder for each size, such as 1000000-512, with statistics.json, packing.json, baselines.json, ours.json, browser.json and
+scan.jsonl; what is missing is left out of the table. The plot is of the largest folder: mean recall@100 against the bytes of a
+first query, and how this project's recall grows while one downloads. Standard library alone.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+COLOURS = ["#0b6bcb", "#d1495b", "#8a6fb0", "#3f8f5f", "#c77f1a", "#666666", "#1aa6a6", "#a14d9a", "#7a5c2e"]
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 860, 480, 60, 30, 280, 50
+
+
+def load(path):
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def size(value):
+    """Bytes as MB or kB, whichever reads better."""
+    if value is None:
+        return "–"
+    return f"{value / 1e6:,.0f} MB" if value >= 99.5e6 else f"{value / 1e6:.1f} MB" if value >= 0.95e6 else f"{value / 1e3:.0f} kB"
+
+
+def number(value, form="{:.3f}"):
+    return "–" if value is None else form.format(value)
+
+
+def percent(value):
+    return "–" if value is None else f"{100 * value:.2g} %"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows] + [""]
+
+
+def recall(row, k):
+    found = row.get(f"recall@{k}")
+    return "–" if not found else number(found["mean"]) + ("" if found["p5"] is None else f" / {number(found['p5'])}")
+
+
+def method_rows(rows):
+    for row in rows:
+        name = row["method"]
+        if row.get("probes") or row.get("reranked"):
+            name += f", {row['probes']} lists" if row.get("probes") else ""
+            name += f", {row['reranked']} reranked" if isinstance(row.get("reranked"), int) and row["reranked"] else ""
+        yield (name, size(row.get("cold bytes")), number(row.get("cold requests"), "{:.0f}"), size(row.get("further bytes")),
+               number(row.get("further requests"), "{:.0f}"), recall(row, 10), recall(row, 100), recall(row, 1000),
+               number(row.get("seconds, native"), "{:.2f}"))
+
+
+def influence_rows(rows):
+    pairs = [(t, b) for t in (20, 50, 100) for b in (0, -0.001, -0.01)]
+    for row in rows:
+        found = {(cell["inv_tau"], cell["bias"]): cell for cell in row.get("influence", [])}
+        if found:
+            cells = [found.get(pair) for pair in pairs]
+            yield row["method"] + (f", {row['probes']} lists" if row.get("probes") else ""), *(
+                "–" if cell is None else f"{percent(cell['median'])} / {percent(cell['p95'])}" for cell in cells)
+
+
+def coverage_rows(ours):
+    for row in ours:
+        for cell in row["influence"]:
+            yield (row["method"], f"{cell['inv_tau']:g}, {cell['bias']:g}", number(cell["coverage"]), number(cell["coverage with slack"]),
+                   percent(cell["exact"]), size(cell["further bytes"]))
+
+
+def browser_rows(rows):
+    for row in rows:
+        where = ("50 Mbit/s, 40 ms" if row["line"] else "no limit") + ("" if row["ranges"] else ", no Range")
+        if "error" in row:
+            yield row["device"], row["quality"], where, row["error"], *["–"] * 6
+            continue
+        cold, further = row["cold"], row["further"] or {}
+        yield (row["device"], row["quality"], where, f"{number(cold['seconds to first hits'], '{:.2f}')} s, {size(cold['bytes to first hits'])}",
+               f"{cold['seconds']:.2f} s", size(cold["bytes"]), f"{cold['requests']:.0f}", f"{number(further.get('seconds'), '{:.2f}')} s",
+               size(further.get("bytes")), number(further.get("requests"), "{:.0f}"))
+
+
+def section(folder):
+    rows, _, dimension = folder.name.partition("-")
+    lines = [f"### {int(rows):,} rows of {dimension}", ""]
+    found = {name: load(folder / f"{name}.json") for name in ("statistics", "baselines", "ours", "browser", "packing")}
+    if found["statistics"]:
+        real, sample = found["statistics"]["real"], found["statistics"]["sample"]
+        lines += ["Statistics of the features, real and here: " + ", ".join(f"{k} {v[0]:g} / {sample[k]:.3g}" for k, v in real.items()) + ".", ""]
+    methods = [*((found["baselines"] or {}).get("rows", [])), *(found["ours"] or [])]
+    if methods:
+        lines += table(("method", "first query", "requests", "further query", "requests", "recall@10, mean / p5", "recall@100", "recall@1000", "native s"),
+                       method_rows(methods))
+        lines += ["Relative error of influences, median / 95th percentile, at inv_tau, b:", ""]
+        lines += table(("method", *(f"{t}, {b:g}" for t in (20, 50, 100) for b in (0, -0.001, -0.01))), influence_rows(methods))
+    if found["ours"]:
+        lines += ["Share of influences whose stated 95 % interval holds the float32 value:", ""]
+        lines += table(("method", "inv_tau, b", "coverage", "with slack for int8 rows", "stated as exact", "further query"), coverage_rows(found["ours"]))
+    if found["browser"]:
+        lines += table(("device", "quality", "line", "first hits", "final", "bytes", "requests", "further: time", "bytes", "requests"), browser_rows(found["browser"]))
+    if found["packing"]:
+        runs = [(name, f"{run['seconds']:.0f} s", size(run["peak bytes"]), number(run.get("ratio"), "{:.2f}"))
+                for name, run in found["packing"].items() if isinstance(run, dict) and "seconds" in run]
+        lines += table(("packing, 2 threads", "wall time", "peak memory", "pack's time to this"), runs)
+    scan = folder / "scan.jsonl"
+    if scan.exists():
+        runs = [json.loads(line) for line in scan.read_text().splitlines()]
+        lines += table(("scan, 1 thread", "rows", "bytes a row", "GB/s", "rows/s to the best other's"), [
+            (run["what"], f"{run['rows']:,}", f"{run['bytes'] / run['rows']:.0f}", f"{run['bytes'] / run['seconds'] / 1e9:.1f}", number(run.get("ratio"), "{:.2f}"))
+            for run in runs])
+    return lines
+
+
+def curves(folder):
+    """(name, [(bytes, recall)]) of all methods."""
+    baselines, ours, browser = (load(folder / f"{name}.json") for name in ("baselines", "ours", "browser"))
+    for name, points in (baselines or {}).get("points", {}).items():
+        yield name, [(p["cold bytes"], p["recall@100"]["mean"]) for p in points]
+    for row in (baselines or {}).get("rows", []):
+        if row["method"].startswith(("float32", "int8")):
+            yield row["method"], [(row["cold bytes"], row["recall@100"]["mean"])]
+    for row in ours or []:
+        yield row["method"], [(p["cold bytes"], p["recall@100"]["mean"]) for p in [row, *row["points"]]]
+    for row in browser or []:
+        if row.get("ways") and row["device"] == "cpu" and row["line"] and row["ranges"] and row["quality"] != "exact":
+            # The shortest number of steps that all visits have.
+            steps = list(zip(*row["ways"]))
+            mean = [tuple(sum(p[key] for p in step) / len(step) for key in ("bytes", "recall")) for step in steps]
+            yield f"while {row['quality']} downloads", mean
+
+
+def plot(folder):
+    drawn = [(name, sorted((b, r) for b, r in points if b > 0)) for name, points in curves(folder)]
+    drawn = [(name, points) for name, points in drawn if points]
+    if not drawn:
+        return None
+    low = 10 ** math.floor(math.log10(min(b for _, points in drawn for b, _ in points)))
+    high = 10 ** math.ceil(math.log10(max(b for _, points in drawn for b, _ in points)))
+    # Recall on an axis of misses: .9, .99 and .999 are a step apart.
+    least = 0.0005
+    x = lambda b: LEFT + (WIDTH - LEFT - RIGHT) * math.log(b / low) / math.log(high / low)
+    y = lambda r: HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * math.log(1 / max(1 - r, least)) / math.log(1 / least)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+           f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>']
+    for r in (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999):
+        out.append(f'<path d="M{LEFT} {y(r):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/><text x="{LEFT - 6}" y="{y(r) + 4:.1f}" text-anchor="end">{r:g}</text>')
+    for power in range(round(math.log10(low)), round(math.log10(high)) + 1):
+        out.append(f'<path d="M{x(10**power):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#ddd"/>'
+                   f'<text x="{x(10**power):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{10**power / 1e6:g} MB</text>')
+    for i, (name, points) in enumerate(drawn):
+        colour, dash = COLOURS[i % len(COLOURS)], ' stroke-dasharray="4 3"' if name.startswith("while") else ""
+        places = [(x(b), y(r)) for b, r in points]
+        out.append(f'<path d="M{" ".join(f"{a:.1f},{b:.1f}" for a, b in places)}" fill="none" stroke="{colour}" stroke-width="1.5"{dash}/>')
+        if not dash:
+            out += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in places]
+        at = TOP + 16 * i + 8
+        out.append(f'<path d="M{WIDTH - RIGHT + 12} {at}h16" stroke="{colour}" stroke-width="2"{dash}/><text x="{WIDTH - RIGHT + 34}" y="{at + 4}">{name}</text>')
+    out.append(f'<text x="{LEFT}" y="{TOP - 12}">mean recall@100 against float32</text>'
+               f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 12}" text-anchor="end">bytes of a first query ({folder.name.replace("-", " rows of ")})</text></svg>')
+    return "\n".join(out) + "\n"
+
+
+def main():
+    out = Path(sys.argv[1])
+    folders = sorted((f for f in out.iterdir() if (f / "exact.npz").exists()), key=lambda f: [-int(n) if i == 0 else int(n) for i, n in enumerate(f.name.split("-"))])
+    (out / "table.md").write_text("\n".join(line for folder in folders for line in section(folder)) + "\n")
+    svg = plot(folders[0]) if folders else None
+    if svg:
+        (out / "recall-bytes.svg").write_text(svg)
+    print((out / "table.md").read_text())
+
+
+if __name__ == "__main__":
+    main()
