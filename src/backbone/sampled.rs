@@ -41,7 +41,7 @@ pub fn sample_count(architecture: &Architecture) -> usize {
         Architecture::Vit(vit) => vit.tokens(),
         Architecture::Resnet(resnet) => (resnet.image / 32).pow(2),
     };
-    6144usize.div_ceil(positions).clamp(12, 96)
+    9216usize.div_ceil(positions).clamp(12, 184)
 }
 
 /// Where the samples are.

@@ -10,7 +10,7 @@ pub fn u32(bytes: &[u8], at: usize) -> usize {
 
 /// The rows [n, P] of a coarse file, with the centroid of each cluster in `centroids`.
 pub fn rows(head: &[u8], coarse: &[u8]) -> Vec<Vec<u8>> {
-    let plan = &head[32..32 + u32(head, 24)];
+    let plan = &head[48..48 + u32(head, 24)];
     let [d, k, n8, n4, n2, e] = [12, 16, 20, 24, 28, 32].map(|at| u32(plan, at));
     let (m, s, p) = (
         n8 + n4 + n2,
@@ -29,7 +29,7 @@ pub fn rows(head: &[u8], coarse: &[u8]) -> Vec<Vec<u8>> {
         at += 2 + 3 * symbols;
     }
     assert_eq!(at, plan.len());
-    let clusters = 32 + plan.len().div_ceil(4) * 4;
+    let clusters = 48 + plan.len().div_ceil(4) * 4;
     let (first, n) = (u32(coarse, 12), u32(coarse, 16));
     let blocks = 48 + 4 * (n + 1);
     let mut rows = Vec::new();
