@@ -1,23 +1,22 @@
 #!/usr/bin/env python3
 """Times the native scans on the CPU against usearch's and faiss's exact searches of the same data, on one thread, in one run.
 
-    bench_scan.py OUT.jsonl [--tool target/release/data-attribution] [--rows 200000] [--code-rows 1000000] [--dimension 512] [--hits 100]
+    bench_scan.py OUT.jsonl [--tool target/release/data-attribution] [--rows 200000] [--dimension 512] [--hits 100]
 
 int8: random rows; ours against usearch's exact search of int8 and faiss's 8-bit scalar quantizer. Codes: ours of 8 words and two
 bytes of terms a row against faiss's fast scan of 64 x 4-bit PQ (32 bytes), its plain 32 x 8-bit PQ and its fast scan of 1-bit RaBitQ. The tool is asked by
 
-    data-attribution bench-scan --json --rows-file FILE --dimension D --code-rows N --hits K
+    data-attribution bench-scan --json --rows FILE --dimension D --k K
 
-where FILE holds int8 rows [n, D]; it prints lines such as {"what": "int8", "rows": n, "dimension": D, "seconds": s, "bytes": b}, the best of several
-scans with selection of the best K, on one thread; `what` is int8 or codes, `bytes` what the scan must read. The tool runs before and after the
-others and the better time counts. A line of OUT is what it printed or the like for the others; `ratio` is rows a second beside the best other of that kind.
+where FILE holds int8 rows [n, D]; it prints a line for each scan on each device, the best of several runs with the choice of the
+best K; `bytes` is what a scan must read and write, on one thread on the CPU. Only those of the CPU are compared here. The tool runs before and after
+the others and the better time counts. A line of OUT is what it printed or the like for the others; `ratio` is rows a second beside the best other of that kind.
 """
 
 import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -41,12 +40,10 @@ def best(run):
 
 
 def asked(options, file):
-    command = [options.tool, "bench-scan", "--json", "--rows-file", file, "--dimension", options.dimension]
-    command += ["--code-rows", options.code_rows, "--hits", options.hits]
-    done = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit("the tool has no bench-scan: nothing to compare")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    command = [options.tool, "bench-scan", "--json", "--rows", file, "--dimension", options.dimension, "--k", options.hits]
+    done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
+    scans = [json.loads(line) for line in done.stdout.splitlines()]
+    return [scan for scan in scans if scan["device"].lower().startswith("cpu")]
 
 
 def int8_rivals(rows, hits):
@@ -87,7 +84,6 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--tool", default="target/release/data-attribution")
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--code-rows", type=int, default=1_000_000)
     parser.add_argument("--dimension", type=int, default=512)
     parser.add_argument("--hits", type=int, default=100)
     options = parser.parse_args()
@@ -98,10 +94,12 @@ def main():
         file = Path(work) / "rows"
         rows.tofile(file)
         before = asked(options, file)
+        # The tool generates its codes, of a number of its own.
+        code_rows = next(scan["rows"] for scan in before if scan["what"] == "codes")
         others = []
-        for rivals in (int8_rivals(rows, options.hits), code_rivals(options.code_rows, options.dimension, options.hits, random)):
+        for rivals in (int8_rivals(rows, options.hits), code_rivals(code_rows, options.dimension, options.hits, random)):
             for name, run, size in rivals:
-                count = options.rows if name.startswith("int8") else options.code_rows
+                count = options.rows if name.startswith("int8") else code_rows
                 others.append({"what": name, "rows": count, "dimension": options.dimension, "seconds": best(run), "bytes": size})
         after = asked(options, file)
     lines = []

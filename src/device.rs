@@ -43,25 +43,12 @@ impl Compute {
         }
     }
 
-    /// Burn's device.
-    pub fn burn(&self) -> Device {
-        match self {
-            Self::Cpu => Device::flex(),
-            Self::Gpu(gpu) => gpu.burn.clone(),
-        }
-    }
-
     /// Bytes that Burn's tensors hold on the GPU; `None` on the CPU.
     pub fn tensor_bytes(&self) -> Option<u64> {
         match self {
             Self::Cpu => None,
             Self::Gpu(gpu) => gpu.burn.memory_pool_usage().map(|usage| usage.bytes_in_use),
         }
-    }
-
-    /// Whether the backbone runs on this crate's kernels, on int8 matrices as they are.
-    pub fn own_kernels(&self) -> bool {
-        matches!(self, Self::Gpu(_))
     }
 }
 

@@ -9,11 +9,13 @@ use std::path::Path;
 
 use data_attribution::backbone::generated::{generated_image, generated_tensor};
 use data_attribution::backbone::pack::Precision;
+use data_attribution::backbone::parity::generated_pack_of;
 use data_attribution::backbone::precision_table::{
     Rounding, cosine, generated_backbone, precision_rows,
 };
 use data_attribution::backbone::registry;
 use data_attribution::backbone::{Backbone, Unpaced};
+use data_attribution::device::Compute;
 use data_attribution::format::sha256_hex;
 use serde_json::Value;
 
@@ -138,4 +140,32 @@ fn quantized_features_stay_near_and_are_small() {
 fn the_cosine_is_that_of_two_vectors() {
     assert_eq!(cosine(&[1.0, 0.0], &[2.0, 0.0]), 1.0);
     assert!((cosine(&[1.0, 0.0], &[1.0, 1.0]) - 0.5f64.sqrt()).abs() < 1e-12);
+}
+
+/// The crate's own kernels on the CPU against Burn's, for every kind of network and of weights.
+#[test]
+fn own_kernels_compute_what_burn_computes() {
+    for name in ["toy-p14", "toy-clip", "toy-resnet"] {
+        for (precision, tolerance) in [
+            (Precision::F32, 1e-5),
+            (Precision::Int8, 3e-4),
+            (Precision::Int4, 3e-4),
+        ] {
+            let (memory, head) = generated_pack_of(name, precision).unwrap();
+            let side = head.architecture.image();
+            let images: Vec<f32> = (0..2 * 3 * side * side)
+                .map(|i| ((i * 7919 % 1013) as f32 / 506.5 - 1.0) * 2.0)
+                .collect();
+            let own = Backbone::load(&memory, "m", head.clone(), &Compute::Cpu, &|_, _| {});
+            let own = pollster::block_on(own).unwrap();
+            let reference = Backbone::load_reference(&memory, "m", head);
+            let reference = pollster::block_on(reference).unwrap();
+            let [found, wanted] = [&own, &reference].map(|backbone| {
+                pollster::block_on(backbone.embed_preprocessed(&images, &Unpaced)).unwrap()
+            });
+            let error = relative_error(&found, &wanted);
+            println!("{name} {precision:?}: {error:.1e} of the norm");
+            assert!(error <= tolerance, "{name} {precision:?}: {error:.1e}");
+        }
+    }
 }

@@ -33,7 +33,7 @@ def number(value, form="{:.3f}"):
 
 
 def percent(value):
-    return "–" if value is None else f"{100 * value:.2g} %"
+    return "–" if value is None else f"{100 * value:.2g} %" if value < 0.995 else f"{100 * value:.0f} %"
 
 
 def table(head, rows):
@@ -46,13 +46,14 @@ def recall(row, k):
     return "–" if not found else number(found["mean"]) + ("" if found["p5"] is None else f" / {number(found['p5'])}")
 
 
+def name_of(row):
+    lists = f", {row['probes']} lists" if row.get("probes") else ""
+    return row["method"] + lists + (f", {row['reranked']} reranked" if isinstance(row.get("reranked"), int) and row["reranked"] else "")
+
+
 def method_rows(rows):
     for row in rows:
-        name = row["method"]
-        if row.get("probes") or row.get("reranked"):
-            name += f", {row['probes']} lists" if row.get("probes") else ""
-            name += f", {row['reranked']} reranked" if isinstance(row.get("reranked"), int) and row["reranked"] else ""
-        yield (name, size(row.get("cold bytes")), number(row.get("cold requests"), "{:.0f}"), size(row.get("further bytes")),
+        yield (name_of(row), size(row.get("cold bytes")), number(row.get("cold requests"), "{:.0f}"), size(row.get("further bytes")),
                number(row.get("further requests"), "{:.0f}"), recall(row, 10), recall(row, 100), recall(row, 1000),
                number(row.get("seconds, native"), "{:.2f}"))
 
@@ -63,7 +64,7 @@ def influence_rows(rows):
         found = {(cell["inv_tau"], cell["bias"]): cell for cell in row.get("influence", [])}
         if found:
             cells = [found.get(pair) for pair in pairs]
-            yield row["method"] + (f", {row['probes']} lists" if row.get("probes") else ""), *(
+            yield name_of(row), *(
                 "–" if cell is None else f"{percent(cell['median'])} / {percent(cell['p95'])}" for cell in cells)
 
 

@@ -4,8 +4,10 @@
 //! scores; on the CPU Burn's own operations are faster. [`reference`] is the CPU twin that defines the
 //! result. Invariant: the width of a head is a multiple of 4 (checked by the model head).
 
+#[cfg(not(target_arch = "wasm32"))]
+use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::cubecl::{CubeCount, CubeDim, prelude::KernelId, server::KernelArguments};
 use burn::tensor::{DType, Shape, Tensor, TensorData};
 use burn_wgpu::{
@@ -13,7 +15,8 @@ use burn_wgpu::{
 };
 
 /// Attention on Burn's backends.
-#[backend_extension(Cube, Flex)]
+#[cfg_attr(target_arch = "wasm32", backend_extension(Cube))]
+#[cfg_attr(not(target_arch = "wasm32"), backend_extension(Cube, Flex))]
 pub trait AttentionOps: Backend {
     /// `qkv` [batch, tokens, 3 * width] -> [batch, queries, width], where the first `queries` tokens
     /// ask and all tokens answer.
@@ -59,6 +62,7 @@ pub fn reference(
     mixed
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl AttentionOps for Flex {
     fn attention(qkv: FloatTensor<Self>, heads: usize, queries: usize) -> FloatTensor<Self> {
         let shape = qkv.shape();

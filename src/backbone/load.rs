@@ -1,4 +1,4 @@
-//! From weight files to tensors on the device, one file at a time.
+//! From weight files to a network, one file at a time.
 //!
 //! A file is fetched, verified, uploaded and dropped before the next but one is held, so that the
 //! peak of host memory is two files however large the model is.
@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use half::f16;
 
 use super::Network;
+use super::cpu::CpuLoaded;
 use super::linear::{LayerNorm, Linear, Weight};
 use super::matrix::QuantizedMatrix;
 use super::resnet::{self, Conv, Resnet};
@@ -29,6 +30,18 @@ pub enum Loaded {
     Values(Vec<f32>),
 }
 
+/// A tensor as it lies in a file.
+pub enum Decoded {
+    Values(Vec<f32>),
+    /// A matrix row-major [outputs, inputs].
+    Dense {
+        values: Vec<f32>,
+        outputs: usize,
+        inputs: usize,
+    },
+    Quantized(QuantizedMatrix),
+}
+
 /// See [`super::Backbone::load`].
 pub async fn load(
     source: &impl Source,
@@ -37,8 +50,69 @@ pub async fn load(
     compute: &Compute,
     on_bytes: &dyn Fn(u64, bool),
 ) -> Result<Network> {
-    let device = compute.burn();
+    let Compute::Gpu(gpu) = compute else {
+        let mut loaded = CpuLoaded::default();
+        let take = &mut |name: &str, tensor| {
+            loaded.take(name, tensor);
+            Ok(())
+        };
+        read(source, head_file, head, on_bytes, take).await?;
+        let network = loaded.network(head_file, &head.architecture)?;
+        return Ok(Network::Cpu(network));
+    };
+    load_burn(source, head_file, head, gpu.burn(), true, on_bytes).await
+}
+
+/// The network in Burn on `device`. With `own_kernels`, quantized matrices stay so and attention is the crate's own
+/// kernel; without, all is Burn's.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_burn(
+    source: &impl Source,
+    head_file: &str,
+    head: &ModelHead,
+    device: &Device,
+    own_kernels: bool,
+    on_bytes: &dyn Fn(u64, bool),
+) -> Result<Network> {
     let mut loaded = HashMap::new();
+    let take = &mut |name: &str, tensor| {
+        let tensor = match tensor {
+            Decoded::Values(values) => Loaded::Values(values),
+            Decoded::Dense {
+                values,
+                outputs,
+                inputs,
+            } => Loaded::Matrix(Box::new(Weight::dense(values, outputs, inputs, device))),
+            Decoded::Quantized(matrix) => {
+                Loaded::Matrix(Box::new(Weight::quantized(&matrix, own_kernels, device)?))
+            }
+        };
+        loaded.insert(name.to_owned(), tensor);
+        Ok(())
+    };
+    read(source, head_file, head, on_bytes, take).await?;
+    let assembly = Assembly {
+        file: head_file,
+        device: device.clone(),
+        own_kernels,
+        loaded,
+    };
+    match &head.architecture {
+        Architecture::Vit(config) => Ok(Network::Vit(Box::new(assembly.vit(config)?))),
+        Architecture::Resnet(config) => Ok(Network::Resnet(Box::new(assembly.resnet(config)?))),
+    }
+}
+
+/// Reads the files of `head` one after the other; `take` gets each tensor by name.
+async fn read(
+    source: &impl Source,
+    head_file: &str,
+    head: &ModelHead,
+    on_bytes: &dyn Fn(u64, bool),
+    take: &mut dyn FnMut(&str, Decoded) -> Result<()>,
+) -> Result<()> {
     let mut files = stream::iter(head.files.iter().enumerate())
         .map(|(index, file)| async move {
             let fetched = source
@@ -58,33 +132,17 @@ pub async fn load(
                 .bytes
                 .get(entry.offset as usize..end)
                 .ok_or_else(|| bad(head_file, &entry.name, "lies outside of its file"))?;
-            let tensor = decode(head_file, entry, bytes, compute, &device)?;
-            loaded.insert(entry.name.clone(), tensor);
+            take(&entry.name, decode(head_file, entry, bytes)?)?;
         }
     }
-    let assembly = Assembly {
-        file: head_file,
-        device,
-        own_kernels: compute.own_kernels(),
-        loaded,
-    };
-    match &head.architecture {
-        Architecture::Vit(config) => Ok(Network::Vit(Box::new(assembly.vit(config)?))),
-        Architecture::Resnet(config) => Ok(Network::Resnet(Box::new(assembly.resnet(config)?))),
-    }
+    Ok(())
 }
 
-fn bad(file: &str, name: &str, reason: &str) -> Error {
+pub(super) fn bad(file: &str, name: &str, reason: &str) -> Error {
     Error::format(file, format!("tensor {name} {reason}"))
 }
 
-fn decode(
-    file: &str,
-    entry: &TensorEntry,
-    bytes: &[u8],
-    compute: &Compute,
-    device: &Device,
-) -> Result<Loaded> {
+fn decode(file: &str, entry: &TensorEntry, bytes: &[u8]) -> Result<Decoded> {
     let floats = || -> Result<Vec<f32>> {
         let values: Vec<f32> = match entry.encoding {
             TensorEncoding::F16 => bytes
@@ -102,19 +160,21 @@ fn decode(
         }
     };
     if !is_matrix(&entry.shape) {
-        return Ok(Loaded::Values(floats()?));
+        return Ok(Decoded::Values(floats()?));
     }
-    let out = entry.shape[0];
+    let outputs = entry.shape[0];
     let inputs = entry.shape[1..].iter().product();
-    let weight = match entry.encoding {
-        TensorEncoding::F32 | TensorEncoding::F16 => Weight::dense(floats()?, out, inputs, device),
-        encoding => {
-            let matrix = QuantizedMatrix::from_bytes(encoding, out, inputs, bytes)
-                .map_err(|e| bad(file, &entry.name, &e.to_string()))?;
-            Weight::quantized(&matrix, compute.own_kernels(), device)?
-        }
-    };
-    Ok(Loaded::Matrix(Box::new(weight)))
+    Ok(match entry.encoding {
+        TensorEncoding::F32 | TensorEncoding::F16 => Decoded::Dense {
+            values: floats()?,
+            outputs,
+            inputs,
+        },
+        encoding => Decoded::Quantized(
+            QuantizedMatrix::from_bytes(encoding, outputs, inputs, bytes)
+                .map_err(|e| bad(file, &entry.name, &e.to_string()))?,
+        ),
+    })
 }
 
 /// Puts tensors by their names in their places.

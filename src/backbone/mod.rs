@@ -1,6 +1,8 @@
 //! Backbones: from a decoded image to a feature, on either device.
 
 pub mod attention;
+pub mod cpu;
+mod cpu_kernels;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod feedback;
 pub mod generated;
@@ -26,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::format::ModelHead;
 use crate::preprocess::Pixels;
 use crate::source::Source;
+use cpu::CpuNetwork;
 use resnet::Resnet;
 use vit::Vit;
 
@@ -59,11 +62,12 @@ pub struct Backbone {
     network: Network,
 }
 
-/// The architectures in Burn.
+/// The architectures: in Burn, or on the CPU with the crate's own kernels.
 #[derive(Clone, Debug)]
 pub enum Network {
     Vit(Box<Vit>),
     Resnet(Box<Resnet>),
+    Cpu(CpuNetwork),
 }
 
 impl Backbone {
@@ -81,6 +85,22 @@ impl Backbone {
         on_bytes: &dyn Fn(u64, bool),
     ) -> Result<Self> {
         let network = load::load(source, head_file, &head, compute, on_bytes).await?;
+        Ok(Self { head, network })
+    }
+
+    /// The same on Burn's CPU backend and with its kernels alone: the reference that the others are compared with.
+    ///
+    /// # Errors
+    /// As [`Backbone::load`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn load_reference(
+        source: &impl Source,
+        head_file: &str,
+        head: ModelHead,
+    ) -> Result<Self> {
+        let device = burn::tensor::Device::flex();
+        let loading = load::load_burn(source, head_file, &head, &device, false, &|_, _| {});
+        let network = loading.await?;
         Ok(Self { head, network })
     }
 
@@ -113,15 +133,11 @@ impl Backbone {
             )));
         }
         let features = match &self.network {
-            Network::Vit(vit) => vit.forward(images, pace).await?,
-            Network::Resnet(resnet) => resnet.forward(images, pace).await?,
+            Network::Vit(vit) => values(vit.forward(images, pace).await?).await?,
+            Network::Resnet(resnet) => values(resnet.forward(images, pace).await?).await?,
+            Network::Cpu(CpuNetwork::Vit(vit)) => vit.forward(images, pace).await?,
+            Network::Cpu(CpuNetwork::Resnet(resnet)) => resnet.forward(images, pace).await?,
         };
-        let features: Vec<f32> = features
-            .into_data_async()
-            .await
-            .map_err(|e| Error::device(format!("reading the feature back: {e:?}")))?
-            .try_to_vec()
-            .map_err(|e| Error::device(format!("the feature has another type: {e:?}")))?;
         let expected = images.len() / pixels * self.head.dimension;
         if features.len() != expected || features.iter().any(|x| !x.is_finite()) {
             return Err(Error::NotFinite {
@@ -130,4 +146,14 @@ impl Backbone {
         }
         Ok(features)
     }
+}
+
+/// Reads features back from their device.
+async fn values(features: Tensor<3>) -> Result<Vec<f32>> {
+    features
+        .into_data_async()
+        .await
+        .map_err(|e| Error::device(format!("reading the feature back: {e:?}")))?
+        .try_to_vec()
+        .map_err(|e| Error::device(format!("the feature has another type: {e:?}")))
 }

@@ -5,8 +5,10 @@
 //! [`reference`] and [`reference4`] are the CPU twins that define the results. Invariant: `out` is a
 //! multiple of 4, `in` of 4 or 32 (checked by the model head).
 
+#[cfg(not(target_arch = "wasm32"))]
+use burn::backend::Flex;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::cubecl::{CubeCount, CubeDim, prelude::KernelId, server::KernelArguments};
 use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
 use burn_wgpu::{
@@ -16,7 +18,8 @@ use burn_wgpu::{
 use crate::format::model::INT4_GROUP;
 
 /// Operations of this crate on Burn's backends.
-#[backend_extension(Cube, Flex)]
+#[cfg_attr(target_arch = "wasm32", backend_extension(Cube))]
+#[cfg_attr(not(target_arch = "wasm32"), backend_extension(Cube, Flex))]
 pub trait QuantizedOps: Backend {
     /// `x` [rows, in], `codes` [out, in/4] (four int8 to a word), `scales` [1, out], `bias` [out] ->
     /// [rows, out].
@@ -114,6 +117,7 @@ pub fn reference4(
     y
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl QuantizedOps for Flex {
     fn quantized_linear(
         x: FloatTensor<Self>,
@@ -137,6 +141,7 @@ impl QuantizedOps for Flex {
 }
 
 /// Runs a CPU twin on Burn's tensors.
+#[cfg(not(target_arch = "wasm32"))]
 fn on_cpu(
     x: FloatTensor<Flex>,
     codes: IntTensor<Flex>,

@@ -90,6 +90,15 @@ impl Resnet {
 
 /// The windows of the first convolution, [batch, (side / 2)^2, 7 * 7 * 3], from [batch, 3, side, side].
 pub fn stem_windows(images: &[f32], config: &ResnetConfig, device: &Device) -> Tensor<3> {
+    let (side, window) = (config.image, config.stem().kernel.pow(2) * 3);
+    let batch = images.len() / (3 * side * side);
+    let windows = cut_windows(images, config);
+    let data = TensorData::new(windows, [batch, (side / 2).pow(2), window]);
+    Tensor::from_data(data, device)
+}
+
+/// The same as plain values.
+pub(super) fn cut_windows(images: &[f32], config: &ResnetConfig) -> Vec<f32> {
     let stem = config.stem();
     let (side, out, kernel) = (config.image, config.image / 2, stem.kernel);
     let pad = kernel / 2;
@@ -114,8 +123,7 @@ pub fn stem_windows(images: &[f32], config: &ResnetConfig, device: &Device) -> T
             }
         }
     }
-    let data = TensorData::new(windows, [batch, out * out, window]);
-    Tensor::from_data(data, device)
+    windows
 }
 
 /// What follows the first convolution's matrix: ReLU, and the maximum of 3x3 with stride 2.

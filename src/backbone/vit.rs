@@ -149,7 +149,7 @@ pub fn unfold(images: &[f32], config: &VitConfig, device: &Device) -> Tensor<3> 
 
 /// Cuts [batch, 3, H, W] into patches [batch, rows * columns, 3 * patch * patch], each in the order
 /// (channel, y, x) of a convolution kernel [out, 3, patch, patch].
-fn cut(images: &[f32], config: &VitConfig) -> Vec<f32> {
+pub(super) fn cut(images: &[f32], config: &VitConfig) -> Vec<f32> {
     let (side, patch) = (config.image, config.patch);
     let grid = side / patch;
     let mut patches = Vec::with_capacity(images.len());

@@ -14,7 +14,7 @@ use crate::source::folder::Folder;
 
 /// Rises whenever features change in any bit, as by another Burn or other kernels: features of two
 /// computations must not mix in one index.
-const COMPUTATION: u32 = 1;
+const COMPUTATION: u32 = 2;
 
 /// What computes the features of a backbone, arithmetic included; also where they are kept.
 pub(crate) fn computation(identity: &str) -> String {
