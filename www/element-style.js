@@ -73,8 +73,8 @@ h2 { font-size: 1.5rem; line-height: 1.2; font-weight: 600; letter-spacing: -0.0
 .query-label { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--_muted); }
 
 .index-choice { display: flex; align-items: center; gap: 0.75rem; font-size: 0.9375rem; }
-.index-choice label { color: var(--_muted); }
-.index-choice select { font: inherit; font-weight: 500; color: inherit; background: var(--_surface); border: 1px solid var(--_border); border-radius: 999px; min-height: 40px; padding: 0.3rem 0.9rem; max-width: 100%; cursor: pointer; }
+.index-choice label { flex: none; color: var(--_muted); }
+.index-choice select { font: inherit; font-weight: 500; color: inherit; background: var(--_surface); border: 1px solid var(--_border); border-radius: 999px; min-height: 40px; padding: 0.3rem 0.9rem; min-width: 0; max-width: 100%; text-overflow: ellipsis; cursor: pointer; }
 
 .start { display: grid; gap: 0.75rem; }
 .privacy { font-weight: 600; }

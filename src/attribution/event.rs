@@ -93,7 +93,8 @@ pub struct ResultHit {
     pub score: f32,
     /// Calibrated share of all influence; `None` while provisional.
     pub influence: Option<f64>,
-    /// Ends of the interval that holds the influence with a probability of 95 %; equal where it is exact.
+    /// Ends of the interval that holds the influence with a probability of 95 %, by the rows before they were
+    /// rounded for the index; equal where all rows in full were read.
     pub influence_low: Option<f64>,
     pub influence_high: Option<f64>,
     /// URL relative to the manifest.

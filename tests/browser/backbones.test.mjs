@@ -48,7 +48,8 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
             assert.ok(Math.abs(scores.get(hit.id) - hit.score) < TOLERANCE, `${device} ${hit.id}: ${scores.get(hit.id)}, ${hit.score}`);
           }
         }
-        assert.deepEqual(problems, []);
+        // The browser asks for an icon once.
+        assert.deepEqual(problems.filter((text) => !text.includes("status of 404")), []);
         await context.close();
       }
     });

@@ -11,6 +11,7 @@ import { makeSite, run } from "./toy.mjs";
 
 const DIMENSION = 32, ROWS = 6000, QUERIES = 6;
 let browser, server, site, index, expected;
+let state = 12345;
 const queries = [];
 const opened = [];
 
@@ -37,7 +38,6 @@ after(async () => {
   await server?.close();
 });
 
-let state = 12345;
 function uniform() {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
   return state / 2 ** 32;
@@ -101,7 +101,9 @@ for (const device of ["cpu", "webgpu"]) {
     assert.equal(info.structure, "clustered");
     for (let i = 0; i < QUERIES; i++) assertSame(await ask(page, i), expected[i]);
     assert.ok(server.ranges.length > 0);
-    assert.equal(fine(server.requests).length, server.ranges.length, "no fine file was read whole");
+    // A file of which most rows are wanted is read whole.
+    const whole = fine(server.requests).length - server.ranges.length;
+    assert.ok(whole < server.ranges.length, `${whole} fine files were read whole, ${server.ranges.length} ranges`);
   });
 }
 

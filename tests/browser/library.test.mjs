@@ -38,11 +38,23 @@ const manifest = () => `${server.url}/demo/manifest.json`;
 const query = (i = 0) => `${server.url}/demo/queries/${site.queries[i]}`;
 const shards = () => JSON.parse(readFileSync(join(site.folder, "demo/manifest.json"))).layers[0].shards;
 
+/** Hits without the last digits of their influences, which depend on the order in which shards arrived. */
+function rounded(hits) {
+  return JSON.parse(JSON.stringify(hits, (key, value) => (key.startsWith("influence") && value !== null ? value.toPrecision(12) : value)));
+}
+
+/** Scores differ by rounding between kinds of processor, so neighbours closer than that may change places. */
+const CLOSE = 1e-4;
+
 function assertSame(result, expected) {
-  assert.deepEqual(result.hits.map((hit) => hit.id), expected.hits.map((hit) => hit.id));
+  assert.equal(result.hits.length, expected.hits.length);
+  const last = expected.hits.at(-1).score;
   result.hits.forEach((hit, i) => {
-    assert.ok(Math.abs(hit.score - expected.hits[i].score) < 1e-3);
-    assert.ok(Math.abs(hit.influence - expected.hits[i].influence) < 1e-3);
+    assert.ok(Math.abs(hit.score - expected.hits[i].score) < CLOSE, `${hit.score} ${expected.hits[i].score}`);
+    const twin = expected.hits.find(({ id }) => id === hit.id);
+    if (!twin) return assert.ok(hit.score - last < CLOSE, `${hit.id} is not among the native tool's`);
+    assert.ok(Math.abs(hit.score - twin.score) < CLOSE);
+    assert.ok(Math.abs(hit.influence - twin.influence) < 1e-3);
   });
   assert.ok(Math.abs(result.remainingInfluence - expected.remainingInfluence) < 1e-3);
 }
@@ -119,7 +131,7 @@ test("a second visit fetches nothing but the manifest, and a damaged cached file
   server.requests.length = 0;
   await openIndex(page, manifest(), { device: "cpu" });
   const second = await attribute(page, query(), { topK: 5 });
-  assert.deepEqual(second.hits, first.hits);
+  assert.deepEqual(rounded(second.hits), rounded(first.hits));
   const data = server.requests.filter((path) => path.endsWith(".bin") || path.includes("/model/") || path.includes("/items/"));
   assert.deepEqual(data, []);
   assert.equal(second.bytes.fetched, 0);
@@ -137,7 +149,7 @@ test("a second visit fetches nothing but the manifest, and a damaged cached file
   server.requests.length = 0;
   await openIndex(page, manifest(), { device: "cpu" });
   const third = await attribute(page, query(), { topK: 5 });
-  assert.deepEqual(third.hits, first.hits);
+  assert.deepEqual(rounded(third.hits), rounded(first.hits));
   assert.deepEqual(server.requests.filter((path) => path.endsWith(".bin")), [damaged]);
 });
 

@@ -164,10 +164,13 @@ test("the real backbone: ids and scores of 24 queries are the native tool's", as
   for (let i = 0; i < QUERIES.length; i++) {
     const { hits, message } = await attribute(page, `${base}/demo/queries/${QUERIES[i].file}`, { topK: 20 });
     assert.ok(hits, message);
-    assert.deepEqual(hits.map((hit) => hit.id), expected[i].hits.map((hit) => hit.id), QUERIES[i].file);
+    // Neighbours closer than rounding may change places.
+    const twins = new Map(expected[i].hits.map((hit) => [hit.id, hit.score]));
+    const last = expected[i].hits.at(-1).score;
+    for (const { id, score } of hits) assert.ok(Math.abs(score - (twins.get(id) ?? last)) < 1e-4, `${QUERIES[i].file}: ${id}`);
     hits.forEach((hit, k) => (worst = Math.max(worst, Math.abs(hit.score - expected[i].hits[k].score))));
   }
   console.log(`largest difference of a score between browser and native: ${worst.toExponential(2)}`);
-  assert.ok(worst < 1e-3);
+  assert.ok(worst < 1e-4);
   await context.close();
 });

@@ -229,11 +229,14 @@ impl<S: Source> Attributor<S> {
             let mut shown = 0.0;
             for hit in &mut hits {
                 let own = curve.of(f64::from(hit.score));
-                let share = total.share(own);
                 shown += own;
-                hit.influence = Some(share.value);
-                hit.influence_low = Some(share.low);
-                hit.influence_high = Some(share.high);
+                // Two deviations of what int8 rows round away; the others' rounding evens out in the sum.
+                let rounding = 2.0 * search.rounding(hit.id);
+                let at = |score: f64| total.share(curve.of(score));
+                let score = f64::from(hit.score);
+                hit.influence = Some(total.share(own).value);
+                hit.influence_low = Some(at(score - rounding).low);
+                hit.influence_high = Some(at(score + rounding).high);
             }
             remaining = total.share(shown).rest();
         }

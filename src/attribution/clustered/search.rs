@@ -48,6 +48,8 @@ pub(super) struct Search<'a> {
     listed: Vec<Hit>,
     /// Exact scores by row.
     exact: HashMap<u32, f32>,
+    /// Steps of the int8 codes of those rows.
+    steps: HashMap<u32, f32>,
 }
 
 impl<'a> Search<'a> {
@@ -105,6 +107,7 @@ impl<'a> Search<'a> {
             rows_read: 0,
             listed: Vec::new(),
             exact: HashMap::new(),
+            steps: HashMap::new(),
         })
     }
 
@@ -194,6 +197,14 @@ impl<'a> Search<'a> {
         let cluster = self.index.head.cluster_of(u64::from(row));
         let score = self.fine.score(self.bases[cluster], scale, codes);
         self.exact.insert(row, score);
+        self.steps.insert(row, scale);
+    }
+
+    /// Deviation of the score that the rounding of the fine row `row` causes, for a query of unit length: each code is
+    /// off by a uniform share of a step. 0 for a row that was not reranked, whose score is an estimate anyway.
+    pub fn rounding(&self, row: u32) -> f64 {
+        let step = self.steps.get(&row).copied().unwrap_or(0.0);
+        f64::from(step) / 12f64.sqrt()
     }
 
     pub fn reranked(&self) -> usize {

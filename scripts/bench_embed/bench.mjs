@@ -1,0 +1,205 @@
+// Times embedding one image, ours beside onnxruntime-web, in one headless Chromium.
+//
+//     node scripts/bench_embed/bench.mjs FOLDER --archs dinov2-s14,dino [--rounds 3] [--limit 120] [--only REGEX] [--groups cpu,webgpu]
+//
+// What: FOLDER/results.json gets one line for each configuration (architecture, side, device, precision, form of the
+// graph). `openMs`: module, model and session; `firstMs`: the first embedding, shaders cold; `runs`: the later ones.
+//
+// How: each configuration has a page and a renderer process of its own. The configurations of one architecture and kind of
+// device are opened one after the other, then take turns: every round runs each of them once, so that other load on the
+// machine falls on all alike. `cpuMs` is the processor time of renderer and GPU process in a run, which other load
+// changes less. Pages are cross-origin isolated, so that WASM may have two threads. Memory is what the operating system
+// says: the renderer's peak, and by how much the GPU process grew. A configuration that has used up its seconds is
+// stopped, and its line says so.
+
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync, appendFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { cpus, loadavg } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { brotliCompressSync, constants } from "node:zlib";
+import { launch, openPage } from "../../tests/browser/browser.mjs";
+import { startServer } from "../../tests/browser/server.mjs";
+import { ROOT } from "../../tests/browser/toy.mjs";
+import * as sides from "./page.mjs";
+
+const { values, positionals: [folder] } = parseArgs({
+  allowPositionals: true,
+  options: {
+    archs: { type: "string" }, rounds: { type: "string", default: "3" }, limit: { type: "string", default: "120" },
+    only: { type: "string", default: "" }, groups: { type: "string", default: "cpu,webgpu" },
+  },
+});
+const rounds = Number(values.rounds), limitMs = 1000 * Number(values.limit), only = new RegExp(values.only);
+const sum = (list) => list.reduce((a, b) => a + b, 0);
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** Ours and theirs take turns in this order. */
+function configurations(group) {
+  const ours = ["f32", "int8", "int4"].map((precision) => ({ side: "ours", device: group, precision, form: "" }));
+  const devices = group === "cpu" ? ["wasm-1", "wasm-2"] : ["webgpu"];
+  const theirs = devices.flatMap((device) => ["f32", "int8", "nbits8", "int4"].flatMap((precision) =>
+    ["plain", "fused"].map((form) => ({ side: "ort", device, precision, form }))));
+  const mixed = [];
+  while (ours.length || theirs.length) mixed.push(...ours.splice(0, 1), ...theirs.splice(0, Math.ceil(theirs.length / (ours.length + 1))));
+  return mixed.filter((c) => only.test(nameOf(c)));
+}
+const nameOf = ({ side, device, precision, form }) => [side, device, precision, form].filter(Boolean).join("-");
+
+function makeSite(site) {
+  rmSync(site, { recursive: true, force: true });
+  mkdirSync(site, { recursive: true });
+  for (const entry of readdirSync(join(ROOT, "www"))) {
+    if (entry !== "demo") cpSync(join(ROOT, "www", entry), join(site, entry), { recursive: true });
+  }
+  writeFileSync(join(site, "blank.html"), "<!doctype html><title>benchmark</title>");
+  symlinkSync(resolve(folder, "node/node_modules/onnxruntime-web/dist"), join(site, "ort"));
+  symlinkSync(resolve(folder), join(site, "models"));
+}
+
+// ---- processes ----------------------------------------------------------------------------------
+
+const read = (path) => { try { return readFileSync(path, "utf8"); } catch { return ""; } };
+/** Processor time so far; the kernel counts in hundredths of a second. */
+const cpuMs = (pid) => {
+  const fields = read(`/proc/${pid}/stat`).split(") ").at(-1).split(" ");
+  return 10 * (Number(fields[11]) + Number(fields[12])) || 0;
+};
+const memory = (pid, field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(read(`/proc/${pid}/status`))?.[1] ?? 0);
+const processes = async (type) => (await cdp.send("SystemInfo.getProcessInfo")).processInfo
+  .filter((entry) => entry.type === type).map((entry) => entry.id);
+const gpuProcess = async () => (await processes("GPU"))[0];
+/** Starts the peak of a process anew; without permission the peak since its start stays. */
+const resetPeak = (pid) => { try { writeFileSync(`/proc/${pid}/clear_refs`, "5"); } catch { /* stays */ } };
+
+/** Until the GPU process has done what a stopped page had left to it. */
+async function settle() {
+  const pid = await gpuProcess();
+  for (let before = cpuMs(pid), i = 0; i < 60; i++) {
+    await pause(1000);
+    const now = cpuMs(pid);
+    if (now - before < 100) return;
+    before = now;
+  }
+}
+
+// ---- one configuration --------------------------------------------------------------------------
+
+/** `work`, or an error when the configuration has no time left; counts what it takes. */
+async function within(entry, work) {
+  const start = performance.now();
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`stopped after ${values.limit} s`)), Math.max(0, limitMs - entry.spentMs));
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+    entry.spentMs += performance.now() - start;
+  }
+}
+
+async function stop(entry, error) {
+  entry.line.stopped = String(error.message ?? error).split("\n")[0];
+  await Promise.race([entry.context?.close().catch(() => {}), pause(10000)]);
+  entry.context = null;
+  if (entry.line.device === "webgpu") await settle();
+}
+
+async function open(entry, arch, axes) {
+  const { line } = entry;
+  const renderers = new Map((await processes("renderer")).map((pid) => [pid, cpuMs(pid)]));
+  const gpu = await gpuProcess(), gpuBefore = memory(gpu, "VmRSS");
+  resetPeak(gpu);
+  server.answered.length = 0;
+  try {
+    Object.assign(entry, await openPage(browser, `${server.url}/blank.html`));
+    line.openMs = await within(entry, entry.page.evaluate(sides[line.side].open, { ...line, folder: arch }));
+    const first = await within(entry, entry.page.evaluate(sides[line.side].run, { axes }));
+    Object.assign(line, { firstMs: first.ms, firstWallMs: first.wallMs });
+    entry.feature = first.feature;
+  } catch (error) {
+    await stop(entry, error);
+  }
+  const bytes = (test) => sum(server.answered.filter(({ path }) => test(path)).map((answer) => answer.bytes));
+  line.modelBytes = bytes((path) => /\.onnx$|\/model\//.test(path));
+  entry.program = [...new Set(server.answered.map(({ path }) => path).filter((path) => /\.(m?js|wasm)$/.test(path)))];
+  // The page's renderer is the one that has worked most since.
+  const grown = (await processes("renderer")).map((pid) => [cpuMs(pid) - (renderers.get(pid) ?? 0), pid]);
+  entry.renderer = grown.sort((a, b) => b[0] - a[0])[0]?.[1];
+  entry.gpu = await gpuProcess();
+  if (entry.context) line.rendererPeakBytes = memory(entry.renderer, "VmHWM");
+  if (line.device === "webgpu" && entry.gpu === gpu) line.gpuGrowthBytes = Math.max(0, memory(gpu, "VmHWM") - gpuBefore);
+}
+
+async function again(entry) {
+  if (!entry.context) return;
+  const busy = () => cpuMs(entry.renderer) + (entry.line.device === "webgpu" ? cpuMs(entry.gpu) : 0);
+  const before = busy();
+  try {
+    const { ms } = await within(entry, entry.page.evaluate(sides[entry.line.side].run, { axes: 0 }));
+    entry.line.runs.push(ms);
+    entry.line.cpuMs.push(busy() - before);
+    entry.line.rendererPeakBytes = memory(entry.renderer, "VmHWM");
+  } catch (error) {
+    await stop(entry, error);
+  }
+}
+
+const cosine = (a, b) => a && b && sum(a.map((x, i) => x * b[i])) / Math.sqrt(sum(a.map((x) => x * x)) * sum(b.map((x) => x * x)));
+
+async function measure(arch, group, references) {
+  const { dimension } = JSON.parse(readFileSync(join(folder, arch, "spec.json"), "utf8"));
+  const entries = configurations(group).map((c) => ({ spentMs: 0, line: { arch, ...c, runs: [], cpuMs: [] } }));
+  const say = ({ line }) => console.log(`${arch} ${nameOf(line)}: ${line.stopped ?? ""} open ${line.openMs?.toFixed(0)}, first ${line.firstMs?.toFixed(0)}, `
+    + `then ${line.runs.map((ms) => ms.toFixed(0)).join(" ")} ms`);
+  for (const entry of entries) await open(entry, arch, dimension), say(entry);
+  for (let round = 0; round < rounds; round++) for (const entry of entries) await again(entry);
+  for (const entry of entries) {
+    const { line, feature } = entry;
+    if (line.precision === "f32") references[line.side] ??= feature;
+    line.cosine = cosine(feature, references[line.side]);
+    line.cosineOther = cosine(feature, references[line.side === "ours" ? "ort" : "ours"]);
+    line.program = sizes(entry.program);
+    line.load = loadavg()[0];
+    say(entry);
+    appendFileSync(join(folder, "results.json"), `${JSON.stringify(line)}\n`);
+    await Promise.race([entry.context?.close().catch(() => {}), pause(10000)]);
+  }
+}
+
+/** Bytes of the program's files, raw and by brotli at its best; kept beside, as compressing takes a minute. */
+function sizes(paths) {
+  const cachePath = join(folder, "brotli.json");
+  const cache = existsSync(cachePath) ? JSON.parse(readFileSync(cachePath, "utf8")) : {};
+  const total = { raw: 0, brotli: 0, files: paths };
+  for (const path of paths) {
+    const bytes = readFileSync(join(folder, "site", path));
+    const hash = createHash("sha256").update(bytes).digest("hex");
+    const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
+    cache[hash] ??= brotliCompressSync(bytes, { params }).length;
+    total.raw += bytes.length;
+    total.brotli += cache[hash];
+  }
+  writeFileSync(cachePath, JSON.stringify(cache));
+  return total;
+}
+
+makeSite(join(folder, "site"));
+const server = await startServer(join(folder, "site"));
+const isolated = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+server.faults.set("/", (count, body, path, range) => body && !range
+  && { body, headers: { ...isolated, ...(path.endsWith(".mjs") && { "Content-Type": "text/javascript" }) } });
+const browser = await launch();
+const cdp = await browser.newBrowserCDPSession();
+const version = JSON.parse(readFileSync(join(folder, "node/node_modules/onnxruntime-web/package.json"), "utf8")).version;
+const machine = { cpu: cpus()[0]?.model, cores: cpus().length, browser: browser.version(), onnxruntimeWeb: version, rounds };
+writeFileSync(join(folder, "results.json"), `${JSON.stringify({ machine })}\n`);
+const references = {};
+for (const group of values.groups.split(",")) {
+  for (const arch of values.archs.split(",")) await measure(arch, group, references[arch] ??= {});
+}
+await Promise.race([browser.close(), pause(10000)]);
+await server.close();
+process.exit(0);
