@@ -3,6 +3,9 @@
 //! One test function, because a process has one GPU device. Without any adapter it says that it skips;
 //! scripts/test installs a software one.
 
+use data_attribution::backbone::dense_ops::{
+    dense_linear, linear_reference, norm_reference, row_norm,
+};
 use data_attribution::backbone::quantized_linear::{
     quantized_linear, quantized_linear4, reference, reference4,
 };
@@ -32,6 +35,7 @@ fn gpu_kernels_equal_their_cpu_twins() {
     println!("adapter: {}", gpu.description());
     linear_layers(&gpu);
     linear_layers_of_4_bits(&gpu);
+    dense_layers(&gpu);
     attention_layers(&gpu);
     for (count, shard_rows, dimension, k) in [
         (1, 1, 4, 1),
@@ -59,6 +63,57 @@ fn gpu_kernels_equal_their_cpu_twins() {
     if gpu.is_software() {
         let (compute, _) = pollster::block_on(parity::choose(DeviceChoice::Auto, &clock)).unwrap();
         assert!(matches!(compute, Compute::Cpu));
+    }
+}
+
+fn dense_layers(gpu: &GpuDevice) {
+    let device = gpu.burn();
+    let values = |stream, count| -> Vec<f32> { (0..count).map(|i| noise(stream, i)).collect() };
+    let vector = |v: &[f32]| Tensor::<1>::from_data(TensorData::new(v.to_vec(), [v.len()]), device);
+    let matrix = |v: &[f32], columns: usize| {
+        Tensor::<2>::from_data(
+            TensorData::new(v.to_vec(), [v.len() / columns, columns]),
+            device,
+        )
+    };
+    let close = |y: Tensor<2>, wanted: &[f32], what: &str| {
+        let found: Vec<f32> = pollster::block_on(y.into_data_async())
+            .unwrap()
+            .try_to_vec()
+            .unwrap();
+        assert_eq!(found.len(), wanted.len());
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!(
+                (found - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()),
+                "{what}: {found} {wanted}"
+            );
+        }
+    };
+    for (rows, inputs, outputs) in [(1, 4, 4), (7, 12, 20), (9, 148, 36), (65, 100, 132)] {
+        let (x, bias) = (values(1, rows * inputs), values(2, outputs));
+        let weights = values(3, inputs * outputs);
+        let y = dense_linear(
+            matrix(&x, inputs),
+            &matrix(&weights, inputs),
+            &vector(&bias),
+        );
+        let wanted = linear_reference(&x, &weights, &bias, inputs);
+        close(y, &wanted, &format!("{rows} x {inputs} x {outputs}"));
+        // Rows far from zero: a variance in one pass would lose all digits.
+        let x: Vec<f32> = x.iter().map(|v| v + 300.0).collect();
+        let (weight, bias) = (values(4, inputs), values(5, inputs));
+        let y = row_norm(matrix(&x, inputs), &vector(&weight), &vector(&bias), 1e-6);
+        let wanted = norm_reference(&x, &weight, &bias, 1e-6);
+        let found: Vec<f32> = pollster::block_on(y.into_data_async())
+            .unwrap()
+            .try_to_vec()
+            .unwrap();
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert!(
+                (found - wanted).abs() <= 2e-3,
+                "norm of {inputs}: {found} {wanted}"
+            );
+        }
     }
 }
 

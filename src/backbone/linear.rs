@@ -1,10 +1,12 @@
 //! A linear layer in the form that suits its device, and the other parts of a transformer block.
 //!
-//! On the GPU a quantized matrix stays quantized ([`Weight::Quantized`]); the CPU backend has no such
-//! product, so there it is expanded once, when loaded. Both compute `x W^T + b`.
+//! With the crate's own kernels a quantized matrix stays quantized ([`Weight::Quantized`]) and an f32 matrix is
+//! read row by row ([`Weight::Rows`]); Burn's product reads [`Weight::Dense`], the reference, which a browser does
+//! not download. All compute `x W^T + b`.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
+use super::dense_ops::{dense_linear, row_norm};
 use super::matrix::QuantizedMatrix;
 use super::quantized_linear::{quantized_linear, quantized_linear4};
 use crate::error::{Error, Result};
@@ -15,7 +17,10 @@ use crate::format::model::INT4_GROUP;
 #[derive(Clone, Debug)]
 pub enum Weight {
     /// [in, out], transposed for a plain product.
+    #[cfg(not(target_arch = "wasm32"))]
     Dense(Box<Tensor<2>>),
+    /// [out, in], `in` padded with zeros to a multiple of 4.
+    Rows(Box<Tensor<2>>),
     Quantized(Box<DeviceMatrix>),
 }
 
@@ -30,7 +35,27 @@ pub struct DeviceMatrix {
 }
 
 impl Weight {
-    /// Uploads `values`, row-major [out, in].
+    /// Uploads `values`, row-major [out, in], for the crate's own kernel.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a number of outputs that is no multiple of 4.
+    pub fn rows(values: Vec<f32>, out: usize, inputs: usize, device: &Device) -> Result<Self> {
+        if !out.is_multiple_of(4) {
+            return Err(Error::invalid(format!("matrix {out} x {inputs}")));
+        }
+        let padded = inputs.next_multiple_of(4);
+        let mut rows = values;
+        if padded != inputs {
+            let padding = vec![0.0; padded - inputs];
+            let of_row = rows.chunks_exact(inputs);
+            rows = of_row.flat_map(|row| [row, &padding].concat()).collect();
+        }
+        let matrix = Tensor::<2>::from_data(TensorData::new(rows, [out, padded]), device);
+        Ok(Self::Rows(Box::new(matrix)))
+    }
+
+    /// Uploads `values`, row-major [out, in], for Burn's product.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn dense(values: Vec<f32>, out: usize, inputs: usize, device: &Device) -> Self {
         let matrix = Tensor::<2>::from_data(TensorData::new(values, [out, inputs]), device);
         // A contiguous transpose: the product then reads rows of [in, out].
@@ -38,15 +63,12 @@ impl Weight {
         Self::Dense(Box::new(transposed))
     }
 
-    /// Uploads a quantized matrix; `keep` leaves it quantized on the device.
+    /// Uploads a quantized matrix as it is.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a matrix to keep whose sides are no multiples of 4.
-    pub fn quantized(matrix: &QuantizedMatrix, keep: bool, device: &Device) -> Result<Self> {
+    /// [`Error::InvalidArgument`] for a matrix whose sides are no multiples of 4.
+    pub fn quantized(matrix: &QuantizedMatrix, device: &Device) -> Result<Self> {
         let (out, inputs) = (matrix.outputs, matrix.inputs);
-        if !keep {
-            return Ok(Self::dense(matrix.dequantized(), out, inputs, device));
-        }
         if !inputs.is_multiple_of(4) || !out.is_multiple_of(4) {
             return Err(Error::invalid(format!("quantized matrix {out} x {inputs}")));
         }
@@ -86,7 +108,19 @@ impl Linear {
         let [batch, tokens, inputs] = x.dims();
         let x = x.reshape([batch * tokens, inputs]);
         let y = match &self.weight {
+            #[cfg(not(target_arch = "wasm32"))]
             Weight::Dense(weight) => x.matmul((**weight).clone()) + self.bias.clone().unsqueeze(),
+            Weight::Rows(weights) => {
+                let padded = weights.dims()[1];
+                let x = match padded == inputs {
+                    true => x,
+                    false => {
+                        let zeros = Tensor::zeros([batch * tokens, padded - inputs], &x.device());
+                        Tensor::cat(vec![x, zeros], 1)
+                    }
+                };
+                dense_linear(x, weights, &self.bias)
+            }
             Weight::Quantized(matrix) => {
                 let DeviceMatrix {
                     encoding,
@@ -112,12 +146,25 @@ pub struct LayerNorm {
     /// [width]
     pub bias: Tensor<1>,
     pub epsilon: f32,
+    /// Whether it runs as the crate's own kernel.
+    pub own_kernel: bool,
 }
 
 impl LayerNorm {
     /// `x` [batch, tokens, width], the same shape out.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        module::layer_norm(
+        #[cfg(not(target_arch = "wasm32"))]
+        if !self.own_kernel {
+            return self.forward_of_burn(x);
+        }
+        let [batch, tokens, width] = x.dims();
+        let x = x.reshape([batch * tokens, width]);
+        row_norm(x, &self.weight, &self.bias, self.epsilon).reshape([batch, tokens, width])
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn forward_of_burn(&self, x: Tensor<3>) -> Tensor<3> {
+        burn::tensor::module::layer_norm(
             x,
             self.weight.clone(),
             Some(self.bias.clone()),

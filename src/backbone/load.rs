@@ -84,10 +84,17 @@ pub async fn load_burn(
                 values,
                 outputs,
                 inputs,
-            } => Loaded::Matrix(Box::new(Weight::dense(values, outputs, inputs, device))),
-            Decoded::Quantized(matrix) => {
-                Loaded::Matrix(Box::new(Weight::quantized(&matrix, own_kernels, device)?))
-            }
+            } => Loaded::Matrix(Box::new(match own_kernels {
+                true => Weight::rows(values, outputs, inputs, device)?,
+                false => expanded(values, outputs, inputs, device)?,
+            })),
+            Decoded::Quantized(matrix) => Loaded::Matrix(Box::new(match own_kernels {
+                true => Weight::quantized(&matrix, device)?,
+                false => {
+                    let (outputs, inputs) = (matrix.outputs, matrix.inputs);
+                    expanded(matrix.dequantized(), outputs, inputs, device)?
+                }
+            })),
         };
         loaded.insert(name.to_owned(), tensor);
         Ok(())
@@ -103,6 +110,14 @@ pub async fn load_burn(
         Architecture::Vit(config) => Ok(Network::Vit(Box::new(assembly.vit(config)?))),
         Architecture::Resnet(config) => Ok(Network::Resnet(Box::new(assembly.resnet(config)?))),
     }
+}
+
+/// A matrix for Burn's own product, which a browser does not have.
+fn expanded(values: Vec<f32>, outputs: usize, inputs: usize, device: &Device) -> Result<Weight> {
+    #[cfg(not(target_arch = "wasm32"))]
+    return Ok(Weight::dense(values, outputs, inputs, device));
+    #[cfg(target_arch = "wasm32")]
+    return Weight::rows(values, outputs, inputs, device);
 }
 
 /// Reads the files of `head` one after the other; `take` gets each tensor by name.
@@ -223,6 +238,7 @@ impl Assembly<'_> {
             weight: self.vector(&format!("{name}.weight"))?,
             bias: self.vector(&format!("{name}.bias"))?,
             epsilon,
+            own_kernel: self.own_kernels,
         })
     }
 

@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod cpu;
 mod cpu_kernels;
+pub mod dense_ops;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod feedback;
 pub mod generated;

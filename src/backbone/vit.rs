@@ -61,8 +61,9 @@ impl Block {
         tap("attn.qkv", &normed);
         let qkv = self.qkv.forward(normed);
         let mixed = match own_attention {
-            true => attention(qkv, config.heads, queries),
+            #[cfg(not(target_arch = "wasm32"))]
             false => attention_of_burn(qkv, config, queries),
+            _ => attention(qkv, config.heads, queries),
         };
         tap("attn.proj", &mixed);
         x = x.slice([0..batch, 0..queries]);
@@ -80,6 +81,7 @@ impl Block {
 }
 
 /// [`attention`] by Burn's own operations.
+#[cfg(not(target_arch = "wasm32"))]
 fn attention_of_burn(qkv: Tensor<3>, config: &VitConfig, queries: usize) -> Tensor<3> {
     let [batch, tokens, _] = qkv.dims();
     let (heads, head) = (config.heads, config.width / config.heads);
