@@ -9,7 +9,7 @@ use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::cubecl::{CubeCount, CubeDim, prelude::KernelId, server::KernelArguments};
-use burn::tensor::{DType, Shape, Tensor, TensorData};
+use burn::tensor::{DType, Shape, Tensor};
 use burn_wgpu::{
     CubeBackend as Cube, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous,
 };
@@ -69,7 +69,10 @@ impl AttentionOps for Flex {
         let (batch, tokens, width) = (shape[0], shape[1], shape[2] / 3);
         let values: Vec<f32> = qkv.into_data().iter::<f32>().collect();
         let mixed = reference(&values, tokens, width, heads, queries);
-        FloatTensor::<Self>::from_data(TensorData::new(mixed, [batch, queries, width]))
+        FloatTensor::<Self>::from_data(burn::tensor::TensorData::new(
+            mixed,
+            [batch, queries, width],
+        ))
     }
 }
 

@@ -10,7 +10,7 @@ use burn::backend::Flex;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::cubecl::{CubeCount, CubeDim, prelude::KernelId, server::KernelArguments};
-use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
+use burn::tensor::{DType, Int, Shape, Tensor};
 use burn_wgpu::{
     CubeBackend as Cube, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous,
 };
@@ -155,7 +155,7 @@ fn on_cpu(
     let words: Vec<i32> = codes.into_data().iter::<i32>().collect();
     let (x, scales, bias) = (floats(x), floats(scales), floats(bias));
     let y = twin(&x, bytemuck::cast_slice(&words), &scales, &bias, shape[1]);
-    FloatTensor::<Flex>::from_data(TensorData::new(y, [shape[0], bias.len()]))
+    FloatTensor::<Flex>::from_data(burn::tensor::TensorData::new(y, [shape[0], bias.len()]))
 }
 
 impl QuantizedOps for Cube {
