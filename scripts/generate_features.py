@@ -10,7 +10,7 @@
     by_key/           clip-retrieval with a table of unusual columns
     extracted/        features.json, database.npy, database.txt, the layout of `extract`
 
-expected.json states for each the values and, a row each, name, caption and link. Values are eighths of small
+expected.json states for each the values and, a row each, name, caption, link and further fields. Values are eighths of small
 integers, so f16 holds them exactly. `--part torch`, `numpy` or `pyarrow` makes only what needs that library,
 for interpreters that cannot have them all.
 """
@@ -57,24 +57,25 @@ def rows(first, count):
 
 
 def expected():
-    def entry(first, names, captions=None, links=None):
+    def entry(first, names, captions=None, links=None, fields=None):
         blank = [None] * len(names)
-        columns = zip(names, captions or blank, links or blank)
-        items = [[name, caption or None, link or None] for name, caption, link in columns]
+        columns = zip(names, captions or blank, links or blank, fields or [{}] * len(names))
+        items = [[name, caption or None, link or None, known] for name, caption, link, known in columns]
         return {"rows": rows(first, len(names)), "items": items}
 
     clip = {"rows": [], "items": []}
     for number, (first, paths, captions, links) in CLIP_RETRIEVAL.items():
         # A row without a name is called by its place.
         names = [path or f"metadata_{number}/{row}" for row, path in enumerate(paths)]
-        part = entry(first, names, captions, links)
+        known = [{"NSFW": "UNLIKELY", "key": str(row), "similarity": "0.5"} for row in range(len(paths))]
+        part = entry(first, names, captions, links, known)
         clip["rows"] += part["rows"]
         clip["items"] += part["items"]
     first, keys, texts = BY_KEY
     return {
         "subset.pth": entry(*SUBSET),
         "clip_retrieval": clip,
-        "by_key": entry(first, [str(key) for key in keys], texts),
+        "by_key": entry(first, [str(key) for key in keys], texts, None, [{"score": "0.5"}, {}, {"score": "1.5"}]),
         "extracted": entry(*EXTRACTED),
     }
 

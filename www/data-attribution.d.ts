@@ -54,6 +54,8 @@ export interface Hit {
   readonly caption?: string;
   /** As written in the index: check the scheme before using it as a link. */
   readonly link?: string;
+  /** Whatever else the index knows, as text, by its name. */
+  readonly fields?: Readonly<Record<string, string>>;
 }
 
 export interface Info {

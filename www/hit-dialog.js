@@ -50,6 +50,7 @@ export function createHitDialog({ linkBase }) {
         ["Rank", formatCount(hit.rank)],
         ["Influence (estimated)", known ? formatInfluence(hit) : "known when the whole index is read"],
         ["Similarity (measured)", formatSimilarity(hit.score)],
+        ...Object.entries(hit.fields ?? {}),
         ["Size", hit.width > 0 ? `${formatCount(hit.width)} \u00d7 ${formatCount(hit.height)} px` : null],
       ]),
       ...(link ? [h("a", { class: "button", href: link, target: "_blank", rel: "noopener noreferrer" }, "Open the source page")] : []),

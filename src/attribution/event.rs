@@ -1,5 +1,7 @@
 //! What a running attribution tells its host, in the form that JavaScript sees.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::device::Compute;
@@ -105,6 +107,9 @@ pub struct ResultHit {
     pub caption: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// Whatever else the index knows, as text, by its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
 }
 
 /// Milliseconds of the parts of a query.

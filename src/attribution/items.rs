@@ -155,6 +155,11 @@ fn described(
         height: columns.heights.get(at).copied(),
         caption: columns.captions.get(at).cloned().flatten(),
         link: columns.links.get(at).cloned().flatten(),
+        fields: columns
+            .fields
+            .iter()
+            .filter_map(|(name, texts)| Some((name.clone(), texts.get(at).cloned().flatten()?)))
+            .collect(),
     }
 }
 
@@ -173,7 +178,11 @@ fn check(columns: &ItemColumns, file: &str, items: u64) -> Result<()> {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
     };
-    if columns.names.len() != wanted || optional.iter().any(|n| *n != 0 && *n != wanted) {
+    let fields = columns.fields.values().map(Vec::len);
+    if columns.names.len() != wanted
+        || optional.iter().any(|n| *n != 0 && *n != wanted)
+        || fields.clone().any(|n| n != wanted)
+    {
         return Err(Error::format(
             file,
             format!("columns do not have {wanted} entries each"),

@@ -22,6 +22,15 @@ pub struct ColumnArguments {
     /// Column with the links [default: url].
     #[arg(long, requires = "features", value_name = "COLUMN")]
     link_column: Option<String>,
+    /// Further columns to keep, separated by commas; nothing keeps none [default: all others of text, numbers or
+    /// truth values].
+    #[arg(
+        long,
+        requires = "features",
+        value_name = "COLUMNS",
+        value_delimiter = ','
+    )]
+    field_columns: Option<Vec<String>>,
     /// What to do about features of one name [default: keep for clip-retrieval, stop for others].
     #[arg(long, requires = "features", value_enum)]
     duplicates: Option<OnDuplicates>,
@@ -42,6 +51,10 @@ impl ColumnArguments {
             name: self.name_column.clone(),
             caption: self.caption_column.clone(),
             link: self.link_column.clone(),
+            fields: self.field_columns.as_ref().map(|columns| {
+                let named = columns.iter().filter(|column| !column.is_empty());
+                named.cloned().collect()
+            }),
         }
     }
 

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::parquet_text::{Table, TextColumn};
 use super::{FeatureItem, RowSource};
 use crate::checkpoint::NpyFile;
@@ -23,7 +25,7 @@ const LINK: &str = "url";
 const BATCH: usize = 4096;
 
 /// Columns of the tables; `None` chooses by the usual names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Columns {
     /// By default the first of `image_path`, `url` and `key` that the first table has.
     pub name: Option<String>,
@@ -31,6 +33,8 @@ pub struct Columns {
     pub caption: Option<String>,
     /// By default `url`, if the first table has it.
     pub link: Option<String>,
+    /// Further columns, by default all others of text, numbers or truth values that the first table has.
+    pub fields: Option<Vec<String>>,
 }
 
 /// An opened folder.
@@ -41,6 +45,7 @@ pub(super) struct ClipRetrieval {
     name: String,
     caption: Option<String>,
     link: Option<String>,
+    fields: Vec<String>,
 }
 
 struct Part {
@@ -68,6 +73,7 @@ impl ClipRetrieval {
             name: String::new(),
             caption: None,
             link: None,
+            fields: Vec::new(),
         };
         for (number, matrix) in matrices {
             let Some(table) = tables.remove(&number) else {
@@ -100,7 +106,12 @@ impl ClipRetrieval {
             self.choose(&opened, columns)?;
         }
         let optional = [&self.caption, &self.link];
-        for column in optional.into_iter().flatten().chain([&self.name]) {
+        for column in optional
+            .into_iter()
+            .flatten()
+            .chain([&self.name])
+            .chain(&self.fields)
+        {
             opened.text(column)?;
         }
         let total = first.checked_add(rows);
@@ -129,6 +140,10 @@ impl ClipRetrieval {
             })?;
         self.caption = columns.caption.clone().or_else(|| usual(CAPTION));
         self.link = columns.link.clone().or_else(|| usual(LINK));
+        let taken = [Some(&self.name), self.caption.as_ref(), self.link.as_ref()];
+        let others = table.text_columns().into_iter();
+        let others = others.filter(|column| !taken.contains(&Some(column)));
+        self.fields = columns.fields.clone().unwrap_or_else(|| others.collect());
         Ok(())
     }
 
@@ -216,6 +231,7 @@ struct Batches {
     name: TextColumn,
     caption: Option<TextColumn>,
     link: Option<TextColumn>,
+    fields: Vec<(String, TextColumn)>,
 }
 
 impl Batches {
@@ -234,6 +250,11 @@ impl Batches {
             name: table.text(&set.name)?,
             caption: open(&set.caption)?,
             link: open(&set.link)?,
+            fields: set
+                .fields
+                .iter()
+                .map(|column| Ok((column.clone(), table.text(column)?)))
+                .collect::<Result<_>>()?,
         })
     }
 
@@ -245,15 +266,22 @@ impl Batches {
             None => Ok(vec![None; count]),
         };
         let (captions, links) = (read(&mut self.caption)?, read(&mut self.link)?);
+        let mut fields = vec![BTreeMap::new(); count];
+        for (name, column) in &mut self.fields {
+            for (fields, text) in fields.iter_mut().zip(column.read(count)?) {
+                fields.extend(text.map(|text| (name.clone(), text)));
+            }
+        }
         let rows = self.next..;
         self.next += count;
-        let columns = names.into_iter().zip(captions).zip(links);
+        let columns = names.into_iter().zip(captions).zip(links).zip(fields);
         Ok(columns
             .zip(rows)
-            .map(|(((name, caption), link), row)| FeatureItem {
+            .map(|((((name, caption), link), fields), row)| FeatureItem {
                 name: name.unwrap_or_else(|| format!("{}/{row}", self.stem)),
                 caption,
                 link,
+                fields,
             })
             .collect())
     }

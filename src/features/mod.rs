@@ -11,7 +11,7 @@
 //! rows are read where they are asked for, items in the order of the rows. Invariant after
 //! [`FeatureSet::open`]: there is a row, there are as many names, and all rows have one dimension.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,8 @@ pub struct FeatureItem {
     pub name: String,
     pub caption: Option<String>,
     pub link: Option<String>,
+    /// Whatever else is known, as text, by the name of its column.
+    pub fields: BTreeMap<String, String>,
 }
 
 /// Items in the order of the rows, exactly one a row unless one is an error, which is the last then.

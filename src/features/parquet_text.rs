@@ -88,7 +88,20 @@ impl Table {
         fields.map(|field| field.name())
     }
 
-    /// The column `name`, of text or whole numbers.
+    /// The columns that [`text`](Self::text) reads and that state that they hold text, numbers or truth values.
+    pub fn text_columns(&self) -> Vec<String> {
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        let columns = schema.columns().iter();
+        columns
+            .filter(|column| is_flat(column) && is_readable(column) && !is_plain_bytes(column))
+            .filter_map(|column| match column.path().parts() {
+                [only] => Some(only.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The column `name`, of text, numbers or truth values.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] when there is none, [`Error::Format`] when it holds something else.
@@ -117,7 +130,7 @@ impl Table {
             };
             return Err(self.not_text(name, &held));
         }
-        if column.max_rep_level() > 0 || column.max_def_level() > 1 {
+        if !is_flat(column) {
             return Err(self.not_text(name, "lists"));
         }
         let groups = self.reader.metadata().row_groups().iter();
@@ -138,7 +151,8 @@ impl Table {
     }
 
     fn not_text(&self, name: &str, held: &str) -> Error {
-        let reason = format!("column `{name}` holds {held}, where text or whole numbers are read");
+        let reason =
+            format!("column `{name}` holds {held}, where text, numbers or truth values are read");
         Error::format(&self.file, reason)
     }
 }
@@ -214,16 +228,36 @@ impl TextColumn {
                     false => value.to_string(),
                 })
             }),
+            ColumnReader::FloatColumnReader(column) => {
+                records(column, wanted, |value| Some(value.to_string()))
+            }
+            ColumnReader::DoubleColumnReader(column) => {
+                records(column, wanted, |value| Some(value.to_string()))
+            }
+            ColumnReader::BoolColumnReader(column) => {
+                records(column, wanted, |value| Some(value.to_string()))
+            }
             _ => Ok(None),
         })?;
         values.ok_or_else(|| self.bad("holds text that is not UTF-8"))
     }
 }
 
-/// Whether a column holds text or whole numbers.
+/// Whether a column has one value or null a row.
+fn is_flat(column: &ColumnDescriptor) -> bool {
+    column.max_rep_level() == 0 && column.max_def_level() <= 1
+}
+
+/// Whether a column holds bytes of which nothing says that they are text.
+fn is_plain_bytes(column: &ColumnDescriptor) -> bool {
+    column.physical_type() == Type::BYTE_ARRAY && column.converted_type() == ConvertedType::NONE
+}
+
+/// Whether a column holds text, numbers or truth values.
 fn is_readable(column: &ColumnDescriptor) -> bool {
     use ConvertedType as C;
     match (column.physical_type(), column.converted_type()) {
+        (Type::FLOAT | Type::DOUBLE | Type::BOOLEAN, kind) => kind == C::NONE,
         (Type::BYTE_ARRAY, kind) => matches!(kind, C::NONE | C::UTF8 | C::ENUM | C::JSON),
         // A column that is null throughout has the logical type Unknown.
         (Type::INT32 | Type::INT64, C::NONE) => {

@@ -4,7 +4,7 @@
 //! size and SHA-256. Invariant after [`Manifest::parse`]: the shards of a layer cover the rows
 //! 0..count once, in order, and every file name stays inside the index folder.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,9 @@ pub struct ItemColumns {
     pub captions: Vec<Option<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Option<String>>,
+    /// Whatever else is known, as text, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, Vec<Option<String>>>,
 }
 
 /// Where thumbnails are: `<folder>/<name of the item's thumbnails column>`.

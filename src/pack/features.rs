@@ -120,6 +120,7 @@ pub(super) fn read_blocks(features: &FeatureSet, sender: &SyncSender<Result<Bloc
                     Ok(Item {
                         caption: item.caption,
                         link: item.link,
+                        fields: item.fields,
                         ..Item::named(item.name)
                     })
                 })

@@ -1,6 +1,6 @@
 //! Items on their way into an index, and the items files.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub(crate) struct Item {
     /// Likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// Whatever else is known, as text, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
 }
 
 impl Item {
@@ -34,6 +37,7 @@ impl Item {
             thumbnail: None,
             caption: None,
             link: None,
+            fields: BTreeMap::new(),
         }
     }
 }
@@ -49,7 +53,7 @@ pub(super) fn items_file(
     let sized = items.iter().all(|item| item.size.is_some());
     let illustrated = items.iter().any(|item| item.thumbnail.is_some());
     let mut columns = ItemColumns::default();
-    for item in items {
+    for (row, item) in items.into_iter().enumerate() {
         if let Some((width, height)) = item.size.filter(|_| sized) {
             columns.widths.push(width);
             columns.heights.push(height);
@@ -61,6 +65,17 @@ pub(super) fn items_file(
         columns.captions.push(known.caption.or(item.caption));
         columns.links.push(known.link.or(item.link));
         columns.names.push(item.name);
+        // What the metadata says goes before what the features bring.
+        let mut fields = item.fields;
+        fields.extend(known.fields);
+        for (name, text) in fields {
+            let column = columns.fields.entry(name).or_default();
+            column.resize(row, None);
+            column.push(Some(text));
+        }
+    }
+    for column in columns.fields.values_mut() {
+        column.resize(columns.names.len(), None);
     }
     for column in [&mut columns.captions, &mut columns.links] {
         if column.iter().all(Option::is_none) {

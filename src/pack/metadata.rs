@@ -1,15 +1,17 @@
-//! Captions and links from a CSV, by the path of the image.
+//! Captions, links and whatever else a CSV knows, by the path of the image.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Caption and link of one image.
+/// What is known of one image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
     pub caption: Option<String>,
     pub link: Option<String>,
+    /// The other columns that are not empty, by name.
+    pub fields: BTreeMap<String, String>,
 }
 
 /// Reads `path`; nothing where there is none.
@@ -32,6 +34,11 @@ pub fn read(path: &Path) -> Result<HashMap<String, Metadata>> {
     let column = |name: &str| headers.iter().position(|h| h.trim() == name);
     let key = column("path").ok_or_else(|| Error::format(&file, "no column `path`"))?;
     let (caption, link) = (column("caption"), column("link"));
+    let others = headers.iter().enumerate();
+    let others: Vec<(usize, &str)> = others
+        .map(|(at, name)| (at, name.trim()))
+        .filter(|(at, name)| ![Some(key), caption, link].contains(&Some(*at)) && !name.is_empty())
+        .collect();
     let mut all = HashMap::new();
     for record in reader.records() {
         let record = record.map_err(bad)?;
@@ -47,6 +54,10 @@ pub fn read(path: &Path) -> Result<HashMap<String, Metadata>> {
         let entry = Metadata {
             caption: field(caption),
             link: field(link),
+            fields: others
+                .iter()
+                .filter_map(|&(at, name)| Some((name.to_owned(), field(Some(at))?)))
+                .collect(),
         };
         if all.insert(path.clone(), entry).is_some() {
             return Err(Error::format(&file, format!("{path} stands twice")));

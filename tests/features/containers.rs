@@ -92,11 +92,7 @@ fn columns_are_found_by_name_and_must_hold_text() {
             &["`ID`", "metadata_0000", "TEXT, bytes"],
         );
     }
-    for (column, held) in [
-        ("score", "DOUBLE"),
-        ("tags", "nested"),
-        ("taken", "TIMESTAMP_MICROS"),
-    ] {
+    for (column, held) in [("tags", "nested"), ("taken", "TIMESTAMP_MICROS")] {
         fails(
             by_key(columns(column, None)),
             "format",
@@ -128,6 +124,32 @@ fn columns_are_found_by_name_and_must_hold_text() {
             .zip(&wanted)
             .all(|(f, w)| f.caption == w.link && f.link == w.link)
     );
+}
+
+#[test]
+fn further_columns_are_kept_unless_others_are_chosen() {
+    let chosen = |fields: &[&str]| {
+        let fields = Some(fields.iter().map(|&name| name.to_owned()).collect());
+        let choice = Columns {
+            fields,
+            ..columns("id", Some("TEXT"))
+        };
+        items(&FeatureSet::open(&golden("by_key"), None, &choice)?)
+    };
+    let (_, wanted) = expected("by_key");
+    let all = FeatureSet::open(&golden("by_key"), None, &columns("id", Some("TEXT"))).unwrap();
+    assert_eq!(items(&all).unwrap(), wanted);
+    assert!(wanted.iter().any(|item| item.fields.contains_key("score")));
+    let none = chosen(&[]).unwrap();
+    assert!(none.iter().all(|item| item.fields.is_empty()));
+    let scores = chosen(&["score", "id"]).unwrap();
+    for (found, wanted) in scores.iter().zip(&wanted) {
+        let mut fields = wanted.fields.clone();
+        fields.insert("id".into(), wanted.name.clone());
+        assert_eq!(found.fields, fields);
+    }
+    fails(chosen(&["tags"]), "format", &["`tags`", "nested"]);
+    fails(chosen(&["nothing"]), "invalid-argument", &["`nothing`"]);
 }
 
 #[test]

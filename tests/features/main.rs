@@ -48,6 +48,7 @@ fn columns(name: &str, caption: Option<&str>) -> Columns {
         name: Some(name.into()),
         caption: caption.map(str::to_owned),
         link: None,
+        fields: None,
     }
 }
 
@@ -64,6 +65,7 @@ fn expected(name: &str) -> (Vec<Vec<f32>>, Vec<FeatureItem>) {
         name: text(&item[0]).unwrap(),
         caption: text(&item[1]),
         link: text(&item[2]),
+        fields: serde_json::from_value(item[3].clone()).unwrap(),
     });
     let rows = serde_json::from_value(json[name]["rows"].clone()).unwrap();
     (rows, items.collect())

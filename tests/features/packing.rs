@@ -1,5 +1,6 @@
 //! Packing: indexes compared with the rows they were made of, and what a failure leaves.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -165,10 +166,10 @@ fn an_index_holds_the_rows_and_items_in_order_whatever_the_threads() {
 }
 
 #[test]
-fn captions_and_links_reach_the_index_and_the_csv_goes_before_them() {
+fn captions_links_and_fields_reach_the_index_and_the_csv_goes_before_them() {
     let place = workplace("captions");
     write_model(&place);
-    let csv = "path,caption,link\na/1.jpg,Mine,\na/0.jpg,,https://example.org/mine\n";
+    let csv = "path,caption,link,NSFW,artist\na/1.jpg,Mine,,no,Ann\na/0.jpg,,https://example.org/mine,,\n";
     fs::write(place.join("about.csv"), csv).unwrap();
     let options = PackOptions {
         metadata: Some(place.join("about.csv")),
@@ -195,6 +196,13 @@ fn captions_and_links_reach_the_index_and_the_csv_goes_before_them() {
             (&caption, &link),
             "row {row}"
         );
+        let mut fields = item.fields.clone();
+        if item.name == "a/1.jpg" {
+            fields.extend([("NSFW", "no"), ("artist", "Ann")].map(|(k, v)| (k.into(), v.into())));
+        }
+        let found = columns.fields.iter();
+        let found = found.filter_map(|(name, texts)| Some((name.clone(), texts[row].clone()?)));
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), fields, "row {row}");
     }
     fs::remove_dir_all(&place).unwrap();
 }

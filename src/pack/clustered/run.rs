@@ -28,17 +28,12 @@ const PART_BYTES: usize = 400 << 20;
 
 /// What identifies inputs: all files with their sizes and times, and the columns that are read.
 #[derive(serde::Serialize)]
-struct Identity(Vec<InputFile>, [Option<String>; 3]);
+struct Identity(Vec<InputFile>, Columns);
 
 impl Identity {
     fn of(paths: &[&Path], columns: &Columns) -> Result<Self> {
-        let Columns {
-            name,
-            caption,
-            link,
-        } = columns.clone();
         let files = input_files(paths.iter().copied())?;
-        Ok(Self(files, [name, caption, link]))
+        Ok(Self(files, columns.clone()))
     }
 }
 
@@ -195,7 +190,7 @@ pub fn pack_shuffled_part(
 ) -> Result<()> {
     let identity = match inputs {
         Some((inputs, _)) => Identity::of(inputs.paths, inputs.columns)?,
-        None => Identity(Vec::new(), [None, None, None]),
+        None => Identity(Vec::new(), Columns::default()),
     };
     let digest = &plan.head.plan.sha256;
     let stamp = stamp(&("shuffled part", digest, &identity, parts.count, part))?;
