@@ -376,6 +376,9 @@ fn bad_cases_fail_naming_the_entry() {
     fails("double", &["entry 4 (art_4)", "twice"], &|case| {
         case[4]["exemplar"][1] = case[4]["exemplar"][0].clone();
     });
+    fails("again", &["entry 1 (art_1)", "twice (gpt)"], &|case| {
+        case[1]["synth"]["gpt"][1] = case[1]["synth"]["gpt"][0].clone();
+    });
     fails("keyless", &["keyless.json", "synth"], &|case| {
         case[0].as_object_mut().unwrap().remove("synth");
     });

@@ -66,7 +66,7 @@ impl Case {
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] for JSON of another form, no entries, or an entry that names an
-/// exemplar twice, which would be ranked twice.
+/// exemplar, or a query of one synth type, twice: it would count twice.
 pub fn parse_cases(path: &Path) -> Result<Case> {
     let bad = |reason: String| Error::format(path.display().to_string(), reason);
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
@@ -79,10 +79,14 @@ pub fn parse_cases(path: &Path) -> Result<Case> {
     let name = name.to_string_lossy().into_owned();
     let case = Case { name, entries };
     for (index, entry) in case.entries.iter().enumerate() {
-        let mut seen = HashSet::new();
-        if let Some(twice) = entry.exemplar.iter().find(|path| !seen.insert(*path)) {
-            let label = case.label(index);
-            return Err(bad(format!("{label} names the exemplar {twice} twice")));
+        let exemplars = [("exemplar", &entry.exemplar)];
+        let queries = entry.synth.iter().map(|(kind, paths)| (kind.as_str(), paths));
+        for (kind, paths) in exemplars.into_iter().chain(queries) {
+            let mut seen = HashSet::new();
+            if let Some(twice) = paths.iter().find(|path| !seen.insert(*path)) {
+                let label = case.label(index);
+                return Err(bad(format!("{label} names {twice} twice ({kind})")));
+            }
         }
     }
     Ok(case)
