@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { launch, openIndex, openPage } from "./browser.mjs";
 import { RANGE_FAULTS, startServer } from "./server.mjs";
 import { makeSite, run } from "./toy.mjs";
@@ -246,3 +247,59 @@ test("an index whose files are of another pack is refused by name", async () => 
   assert.equal(refused.error, "integrity");
   assert.ok(refused.message.includes(coarse));
 });
+
+/** Where each kind of file that is read whole is asked for, and what then fails. */
+const WHOLE = { head: "open", coarse: "ask", control: "ask", items: "ask" };
+
+for (const [kind, step] of Object.entries(WHOLE)) {
+  const attempt = async (page) => {
+    const info = await openIndex(page, `${server.url}/clustered/manifest.json`, { device: "cpu" });
+    return info.error ? { step: "open", ...info } : { step: "ask", ...(await ask(page, 0)) };
+  };
+  const blank = async () => {
+    const { context, page } = await openPage(browser, `${server.url}/blank.html`);
+    opened.push(context);
+    return page;
+  };
+
+  test(`${kind}: what passes is waited for`, async () => {
+    for (const fault of ["busy", "unavailable", "dropOnce"]) {
+      server.reset();
+      server.faults.set(`/clustered/${kind}/`, RANGE_FAULTS[fault]);
+      assertSame(await attempt(await blank()), expected[0]);
+      assert.ok(server.requests.filter((path) => path.startsWith(`/clustered/${kind}/`)).length > 1);
+    }
+  });
+
+  test(`${kind}: a host that compresses whole files makes no difference`, async () => {
+    server.faults.set(`/clustered/${kind}/`, (count, body) => ({ body: gzipSync(body), headers: { "Content-Encoding": "gzip" } }));
+    assertSame(await attempt(await blank()), expected[0]);
+  });
+
+  test(`${kind}: what lasts is an error that names the file, and nothing else is lost`, async () => {
+    const faults = {
+      integrity: [
+        (count, body) => ({ body: body.subarray(0, -1) }),
+        (count, body) => ({ body: Buffer.concat([body, Buffer.alloc(1)]) }),
+        (count, body) => ({ body: Buffer.from(body).reverse() }),
+        (count, body) => ({ body: Buffer.from(body).fill(body[20] ^ 1, 20, 21) }),
+      ],
+      "not-found": [() => ({ status: 404, body: "not found" })],
+      network: [RANGE_FAULTS.offline, () => ({ status: 503, headers: { "Retry-After": "0" } })],
+    };
+    for (const [code, wrongs] of Object.entries(faults)) {
+      for (const wrong of wrongs) {
+        server.reset();
+        server.faults.set(`/clustered/${kind}/`, wrong);
+        const page = await blank();
+        const failed = await attempt(page);
+        assert.deepEqual([failed.step, failed.error], [step, code], failed.message);
+        assert.match(failed.message, new RegExp(`${kind}/`));
+        assert.equal(failed.hits, undefined);
+        server.reset();
+        assertSame(await attempt(page), expected[0]);
+        await page.context().close();
+      }
+    }
+  });
+}
