@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::files::{flush, write_json, write_unflushed};
 use crate::format::clustered::Clusters;
 use crate::format::manifest::{BackboneRef, MANIFEST_FORMAT, Totals};
-use crate::format::shard::VERSION;
+use crate::format::shard::{SHARD_BYTES_MAX, VERSION};
 use crate::format::{FileRef, Items, ItemsShard, Layer, Manifest, ModelHead, Thumbnails};
 use crate::score::query::normalise;
 
@@ -238,9 +238,15 @@ impl<'a> IndexFolder<'a> {
     }
 }
 
-/// Writes a file that has a content name. One that is there already may be part of an index that stands: it is not
+/// Writes a file that has a content name, unless it is larger than static hosts take. One that is there already may be part of an index that stands: it is not
 /// replaced by what a crash could still take back.
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    if bytes.len() as u64 > SHARD_BYTES_MAX {
+        return Err(Error::format(
+            path.display().to_string(),
+            format!("{} bytes, where static hosts take {SHARD_BYTES_MAX}", bytes.len()),
+        ));
+    }
     match fs::read(path) {
         Ok(found) if found == bytes => Ok(()),
         _ => write_unflushed(path, bytes),

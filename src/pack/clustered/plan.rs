@@ -10,6 +10,7 @@ use super::trial::{LARGE_SAMPLE, PART, Trial, try_form};
 use crate::error::{Error, Result};
 use crate::features::RowSource;
 use crate::format::clustered::Plan;
+use crate::format::clustered::plan::FILE_ROWS_MAX;
 use crate::format::shard::DIMENSION_MAX;
 
 /// Rows a centroid and most centroids.
@@ -21,6 +22,8 @@ const STEPS: [f64; 6] = [0.4, 0.5, 0.6, 0.8, 1.0, 1.4];
 const FIXED_BITS: usize = 256;
 /// Fine rows of a query: no more bytes than this where a form allows it.
 const FINE_BYTES_MAX: f64 = 4e6;
+/// Fine files, and items files, that the head names at most: 20 bytes each of its 24 MB.
+const FILES_MAX: usize = 400_000;
 /// How far steps follow the queries' energy: 0 not at all, 1 as errors of scores ask for.
 const WEIGHTING: f64 = 1.0;
 
@@ -90,14 +93,12 @@ pub fn make_plan(
     ));
     // Which form is best shows on part of a large sample; the one that is taken is made after all of it.
     let stride = if sampled >= LARGE_SAMPLE { PART } else { 1 };
-    let best = choose(try_forms(&basis, options, stride)?, count, say)?;
+    let files = rows_of_files(options, count);
+    let best = choose(try_forms(&basis, options, files, stride)?, count, say)?;
     let best = match stride {
         1 => best,
         _ => {
-            let (entropy, files) = (
-                best.plan.classes > 0,
-                [options.fine_rows, options.items_per_file],
-            );
+            let entropy = best.plan.classes > 0;
             try_form(&basis, best.quantiser, entropy, files, 1)?
         }
     };
@@ -110,8 +111,23 @@ pub fn make_plan(
     Ok(best.plan)
 }
 
-fn try_forms(basis: &Basis, options: &PlanOptions, stride: usize) -> Result<Vec<Trial>> {
-    let files = [options.fine_rows, options.items_per_file];
+/// Fine rows and items of a file: those of the options, or so many more that the head, which names all files,
+/// is no larger than hosts allow.
+fn rows_of_files(options: &PlanOptions, count: usize) -> [usize; 2] {
+    [options.fine_rows, options.items_per_file].map(|mut rows| {
+        while rows < FILE_ROWS_MAX && count / rows.max(1) > FILES_MAX {
+            rows = (2 * rows).min(FILE_ROWS_MAX);
+        }
+        rows
+    })
+}
+
+fn try_forms(
+    basis: &Basis,
+    options: &PlanOptions,
+    files: [usize; 2],
+    stride: usize,
+) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     let kept = basis.kept();
     let energies = &basis.energies[..kept];
@@ -184,4 +200,24 @@ fn choose(trials: Vec<Trial>, count: usize, say: &dyn Fn(&str)) -> Result<Trial>
         limit / 1e6
     ));
     Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_grow_with_the_rows_so_that_the_head_stays_small() {
+        let options = PlanOptions::default();
+        for (count, rows) in [
+            (0, 128),
+            (1_000_000, 128),
+            (51_200_000, 128),
+            (51_400_000, 256),
+            (400_000_000, 1024),
+            (usize::MAX, FILE_ROWS_MAX),
+        ] {
+            assert_eq!(rows_of_files(&options, count), [rows; 2], "{count} rows");
+        }
+    }
 }
