@@ -12,12 +12,15 @@ use serde::Deserialize;
 
 use super::{Progress, pack::summarise};
 use crate::attribution::{Attributor, Silent};
-use crate::demo::{Learned, learn, write, write_ground_truth};
+use crate::demo::{HELD_OUT_PLOT, Learned, learn, write, write_ground_truth};
 use crate::device::DeviceChoice;
 use crate::files::write_atomically;
 use crate::pack::{DEFAULT_CALIBRATOR, MANIFEST, PackOptions, pack_images, read_head};
 use crate::preprocess::{DEFAULT_LIMIT_MEGAPIXELS, decode};
 use crate::source::folder::Folder;
+
+/// Folder of what is learned, in that of the works.
+const LEARNED: &str = "learned";
 
 #[derive(Args)]
 pub struct Demo {
@@ -70,6 +73,8 @@ impl Demo {
             progress.finish();
             summarise(&options.out, &report);
         }
+        let plot = std::fs::read(self.work.join(LEARNED).join(HELD_OUT_PLOT))?;
+        write_atomically(&self.out.join("reliability.svg"), &plot)?;
         let queries = self.copy_queries()?;
         report_recall(&self.out, &queries)
     }
@@ -83,7 +88,7 @@ impl Demo {
         })?;
         progress.finish();
         let backbone = read_head(&self.model)?.name;
-        Ok(learn(&files, &backbone, &self.work.join("learned"))?)
+        Ok(learn(&files, &backbone, &self.work.join(LEARNED))?)
     }
 
     fn copy_queries(&self) -> Result<Vec<Query>> {

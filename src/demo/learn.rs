@@ -23,6 +23,8 @@ const VALIDATION: f64 = 0.25;
 /// Names of what is written, relative to the folder.
 const MAPPER: &str = "mapper";
 const CALIBRATOR: &str = "calibrator";
+/// Stated influence against true share, before and after.
+pub const HELD_OUT_PLOT: &str = "held_out.svg";
 
 /// How well the held-out queries find their artists, and how far stated influence is true for them.
 #[derive(Clone, Debug, Serialize)]
@@ -88,7 +90,7 @@ pub fn learn(files: &GroundTruthFiles, backbone: &str, folder: &Path) -> Result<
     let curves = [("before", &before), ("after", &after)]
         .map(|(label, stage)| (label.to_owned(), &stage.measured.reliability));
     let plot = reliability_plot("held-out queries", &curves);
-    write_atomically(&folder.join("held_out.svg"), plot.as_bytes())?;
+    write_atomically(&folder.join(HELD_OUT_PLOT), plot.as_bytes())?;
     Ok(Learned {
         mapper,
         tuning,

@@ -35,7 +35,7 @@ use rayon::prelude::*;
 
 use crate::preprocess::Pixels;
 pub use ground_truth::{GroundTruthFiles, write_ground_truth};
-pub use learn::{HeldOut, Learned, learn};
+pub use learn::{HELD_OUT_PLOT, HeldOut, Learned, learn};
 use random::Random;
 pub use training_set::{FIRST_QUERY, GENERATOR_VERSION, WORKS_PER_ARTIST, write};
 

@@ -80,7 +80,10 @@ pub fn parse_cases(path: &Path) -> Result<Case> {
     let case = Case { name, entries };
     for (index, entry) in case.entries.iter().enumerate() {
         let exemplars = [("exemplar", &entry.exemplar)];
-        let queries = entry.synth.iter().map(|(kind, paths)| (kind.as_str(), paths));
+        let queries = entry
+            .synth
+            .iter()
+            .map(|(kind, paths)| (kind.as_str(), paths));
         for (kind, paths) in exemplars.into_iter().chain(queries) {
             let mut seen = HashSet::new();
             if let Some(twice) = paths.iter().find(|path| !seen.insert(*path)) {

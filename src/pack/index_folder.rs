@@ -244,7 +244,10 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     if bytes.len() as u64 > SHARD_BYTES_MAX {
         return Err(Error::format(
             path.display().to_string(),
-            format!("{} bytes, where static hosts take {SHARD_BYTES_MAX}", bytes.len()),
+            format!(
+                "{} bytes, where static hosts take {SHARD_BYTES_MAX}",
+                bytes.len()
+            ),
         ));
     }
     match fs::read(path) {
