@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod clock;
 #[cfg(feature = "cli")]
 pub mod demo;
 pub mod device;

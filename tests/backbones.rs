@@ -158,7 +158,8 @@ fn own_kernels_compute_what_burn_computes() {
                 .collect();
             let own = Backbone::load(&memory, "m", head.clone(), &Compute::Cpu, &|_, _| {});
             let own = pollster::block_on(own).unwrap();
-            let reference = Backbone::load_reference(&memory, "m", head);
+            let device = burn::tensor::Device::flex();
+            let reference = Backbone::load_reference(&memory, "m", head, &device);
             let reference = pollster::block_on(reference).unwrap();
             let [found, wanted] = [&own, &reference].map(|backbone| {
                 pollster::block_on(backbone.embed_preprocessed(&images, &Unpaced)).unwrap()

@@ -1,20 +1,12 @@
-//! The GPU kernels against their CPU twins, natively on whatever Vulkan adapter there is.
+//! The scorer's GPU kernels against their CPU twins, natively on whatever Vulkan adapter there is.
 //!
 //! One test function, because a process has one GPU device. Without any adapter it says that it skips;
 //! scripts/test installs a software one.
 
-use data_attribution::backbone::dense_ops::{
-    dense_linear, linear_reference, norm_reference, row_norm,
-};
-use data_attribution::backbone::quantized_linear::{
-    quantized_linear, quantized_linear4, reference, reference4,
-};
-use data_attribution::backbone::{attention, parity};
+use data_attribution::backbone::parity;
 use data_attribution::device::{Compute, DeviceChoice, GpuDevice};
 use data_attribution::format::{Calibrator, shard};
 use data_attribution::score::{CpuScorer, GpuScorer, QuantizedQuery, normaliser};
-
-use burn::tensor::{DType, Int, Tensor, TensorData};
 
 fn noise(stream: u32, i: usize) -> f32 {
     let mut n = (i as u32).wrapping_mul(0x9e37_79b1) ^ stream.wrapping_mul(0x85eb_ca77);
@@ -33,10 +25,6 @@ fn gpu_kernels_equal_their_cpu_twins() {
         }
     };
     println!("adapter: {}", gpu.description());
-    linear_layers(&gpu);
-    linear_layers_of_4_bits(&gpu);
-    dense_layers(&gpu);
-    attention_layers(&gpu);
     for (count, shard_rows, dimension, k) in [
         (1, 1, 4, 1),
         (5, 2, 3, 10),
@@ -63,147 +51,6 @@ fn gpu_kernels_equal_their_cpu_twins() {
     if gpu.is_software() {
         let (compute, _) = pollster::block_on(parity::choose(DeviceChoice::Auto, &clock)).unwrap();
         assert!(matches!(compute, Compute::Cpu));
-    }
-}
-
-fn dense_layers(gpu: &GpuDevice) {
-    let device = gpu.burn();
-    let values = |stream, count| -> Vec<f32> { (0..count).map(|i| noise(stream, i)).collect() };
-    let vector = |v: &[f32]| Tensor::<1>::from_data(TensorData::new(v.to_vec(), [v.len()]), device);
-    let matrix = |v: &[f32], columns: usize| {
-        Tensor::<2>::from_data(
-            TensorData::new(v.to_vec(), [v.len() / columns, columns]),
-            device,
-        )
-    };
-    let close = |y: Tensor<2>, wanted: &[f32], what: &str| {
-        let found: Vec<f32> = pollster::block_on(y.into_data_async())
-            .unwrap()
-            .try_to_vec()
-            .unwrap();
-        assert_eq!(found.len(), wanted.len());
-        for (found, wanted) in found.iter().zip(wanted) {
-            assert!(
-                (found - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()),
-                "{what}: {found} {wanted}"
-            );
-        }
-    };
-    for (rows, inputs, outputs) in [(1, 4, 4), (7, 12, 20), (9, 148, 36), (65, 100, 132)] {
-        let (x, bias) = (values(1, rows * inputs), values(2, outputs));
-        let weights = values(3, inputs * outputs);
-        let y = dense_linear(
-            matrix(&x, inputs),
-            &matrix(&weights, inputs),
-            &vector(&bias),
-        );
-        let wanted = linear_reference(&x, &weights, &bias, inputs);
-        close(y, &wanted, &format!("{rows} x {inputs} x {outputs}"));
-        // Rows far from zero: a variance in one pass would lose all digits.
-        let x: Vec<f32> = x.iter().map(|v| v + 300.0).collect();
-        let (weight, bias) = (values(4, inputs), values(5, inputs));
-        let y = row_norm(matrix(&x, inputs), &vector(&weight), &vector(&bias), 1e-6);
-        let wanted = norm_reference(&x, &weight, &bias, 1e-6);
-        let found: Vec<f32> = pollster::block_on(y.into_data_async())
-            .unwrap()
-            .try_to_vec()
-            .unwrap();
-        for (found, wanted) in found.iter().zip(&wanted) {
-            assert!(
-                (found - wanted).abs() <= 2e-3,
-                "norm of {inputs}: {found} {wanted}"
-            );
-        }
-    }
-}
-
-fn linear_layers(gpu: &GpuDevice) {
-    let device = gpu.burn();
-    for (rows, inputs, outputs) in [(1, 4, 4), (7, 12, 20), (9, 588, 36), (65, 100, 132)] {
-        let x: Vec<f32> = (0..rows * inputs).map(|i| noise(1, i)).collect();
-        let codes: Vec<i8> = (0..inputs * outputs)
-            .map(|i| (127.0 * noise(2, i)) as i8)
-            .collect();
-        let scales: Vec<f32> = (0..outputs).map(|i| 0.01 + 0.005 * noise(3, i)).collect();
-        let bias: Vec<f32> = (0..outputs).map(|i| noise(4, i)).collect();
-        let words: Vec<i32> = bytemuck::pod_collect_to_vec(&codes);
-        let vector =
-            |v: &[f32]| Tensor::<1>::from_data(TensorData::new(v.to_vec(), [v.len()]), device);
-        let y = quantized_linear(
-            Tensor::<2>::from_data(TensorData::new(x.clone(), [rows, inputs]), device),
-            &Tensor::<2, Int>::from_data(
-                TensorData::new(words, [outputs, inputs / 4]),
-                (device, DType::I32),
-            ),
-            &vector(&scales).unsqueeze(),
-            &vector(&bias),
-        );
-        let found: Vec<f32> = y.into_data().try_to_vec().unwrap();
-        let wanted = reference(&x, &codes, &scales, &bias, inputs);
-        assert_eq!(found.len(), wanted.len());
-        for (i, (a, b)) in found.iter().zip(&wanted).enumerate() {
-            assert!(
-                (a - b).abs() <= 1e-4 * (1.0 + b.abs()),
-                "{rows}x{inputs}x{outputs} at {i}: {a} {b}"
-            );
-        }
-    }
-}
-
-fn linear_layers_of_4_bits(gpu: &GpuDevice) {
-    let device = gpu.burn();
-    for (rows, inputs, outputs) in [(1, 32, 4), (7, 64, 20), (9, 608, 36), (65, 96, 132)] {
-        let x: Vec<f32> = (0..rows * inputs).map(|i| noise(1, i)).collect();
-        let codes: Vec<u8> = (0..inputs * outputs / 2)
-            .map(|i| (128.0 + 127.9 * noise(2, i)) as u8)
-            .collect();
-        let groups = inputs / 32;
-        let scales: Vec<f32> = (0..groups * outputs).map(|i| 0.1 * noise(3, i)).collect();
-        let bias: Vec<f32> = (0..outputs).map(|i| noise(4, i)).collect();
-        let words: Vec<i32> = bytemuck::pod_collect_to_vec(&codes);
-        let y = quantized_linear4(
-            Tensor::<2>::from_data(TensorData::new(x.clone(), [rows, inputs]), device),
-            &Tensor::<2, Int>::from_data(
-                TensorData::new(words, [outputs, inputs / 8]),
-                (device, DType::I32),
-            ),
-            &Tensor::<2>::from_data(TensorData::new(scales.clone(), [groups, outputs]), device),
-            &Tensor::<1>::from_data(TensorData::new(bias.clone(), [outputs]), device),
-        );
-        let found: Vec<f32> = y.into_data().try_to_vec().unwrap();
-        let wanted = reference4(&x, &codes, &scales, &bias, inputs);
-        assert_eq!(found.len(), wanted.len());
-        for (i, (a, b)) in found.iter().zip(&wanted).enumerate() {
-            assert!(
-                (a - b).abs() <= 1e-4 * (1.0 + b.abs()),
-                "4 bits {rows}x{inputs}x{outputs} at {i}: {a} {b}"
-            );
-        }
-    }
-}
-
-fn attention_layers(gpu: &GpuDevice) {
-    for (batch, tokens, heads, head, queries) in [
-        (1, 1, 1, 4, 1),
-        (2, 17, 3, 8, 17),
-        (1, 65, 2, 64, 1),
-        (3, 70, 5, 12, 70),
-    ] {
-        let width = heads * head;
-        let qkv: Vec<f32> = (0..batch * tokens * 3 * width)
-            .map(|i| 3.0 * noise(5, i))
-            .collect();
-        let input = TensorData::new(qkv.clone(), [batch, tokens, 3 * width]);
-        let mixed = attention::attention(Tensor::<3>::from_data(input, gpu.burn()), heads, queries);
-        let found: Vec<f32> = mixed.into_data().try_to_vec().unwrap();
-        let wanted = attention::reference(&qkv, tokens, width, heads, queries);
-        assert_eq!(found.len(), wanted.len());
-        for (i, (a, b)) in found.iter().zip(&wanted).enumerate() {
-            assert!(
-                (a - b).abs() < 1e-4,
-                "{batch} {tokens} {heads} {head} at {i}: {a} {b}"
-            );
-        }
     }
 }
 

@@ -7,14 +7,18 @@ OUT gets database.npy (float32 unit rows), names.txt (`img/<row>.jpg`), queries.
 and written one after the other, so memory does not grow with the rows, and each block depends on the seed and its
 number alone.
 
-A row is a mean, a theme, a topic of the theme, a leaf of the topic and noise, all normal with power-law spectra, then
-normalised. Themes, topics and leaves have Zipf sizes; each theme has its own basis of the noise, each leaf its own
+A row is a mean, a theme, a topic of the theme, a motif of the topic, a leaf of the motif and noise, all normal with power-law
+spectra, then normalised. All levels have Zipf sizes; each theme has its own basis of the noise, each leaf its own
 spread. DUPLICATES of the rows are near-copies of another row of their block. A query is a new row, or in a third of cases
 a disturbed row of the database, moved by a shift that all queries share, as generated images are.
 
 The parameters were searched until a sample has the statistics of real CLIP B/32 image features (index-study.md): norm of the mean of
 unit rows, participation ratio of the covariance, share of the variance that k-means leaves. The real sample had 3,045 rows and k-means
 flatters small samples, so the comparison takes as many; the figures of a sample ten times as large are written too.
+
+The fine structure was searched so that 1-bit RaBitQ, flat and not reranked, finds what the study says of a million rows: .76 of the
+best hundred (.78 there), .985 of them among 537 candidates (.99 there). It stays harder than the study's at other depths: .62 of the
+best ten (.69), .65 of the best thousand (.80); and for transform-coded residuals: 4,000 candidates with 34 bytes a row (1,203).
 """
 
 import argparse
@@ -27,15 +31,15 @@ import numpy as np
 BLOCK = 16384
 DUPLICATES = 0.12
 # Members of a level below one of the level above it, and the exponents of their sizes.
-LEVELS = (20, 9, 96)
-ZIPF = (0.6, 0.4, 0.6)
-# Of the variance: themes, topics, leaves, noise.
-SHARES = (0.28, 0.09, 0.12, 0.51)
+LEVELS = (20, 9, 24, 12)
+ZIPF = (0.6, 0.4, 0.5, 0.6)
+# Of the variance: themes, topics, motifs, leaves, noise.
+SHARES = (0.273, 0.05, 0.25, 0.18, 0.247)
 # Eigenvalue j of a level is (j + OFFSET)^-exponent.
-EXPONENTS = (2.45, 1.0, 0.8, 0.7)
+EXPONENTS = (1.7, 0.8, 0.8, 1.0, 1.0)
 OFFSET = 4
 # Dimensions in which the themes lie.
-THEME_AXES = 8
+THEME_AXES = 9
 MEAN = 0.799
 # What a query is moved by, and the noise on queries that start at a row.
 SHIFT, DISTURBANCE = 0.30, 0.35
@@ -44,7 +48,7 @@ SAMPLE = 3045
 # Statistic: real value, tolerance.
 REAL = {
     "mean norm": (0.794, 0.01), "participation ratio": (48.0, 3.0),
-    "residual at 16": (0.76, 0.02), "residual at 64": (0.68, 0.03), "residual at 256": (0.63, 0.02),
+    "residual at 16": (0.76, 0.02), "residual at 64": (0.68, 0.02), "residual at 256": (0.63, 0.02),
 }
 
 
@@ -96,7 +100,7 @@ class Mixture:
         self.spreads = np.exp(0.25 * random.normal(size=len(sizes))).astype(np.float32)
         # A theme's noise has the common basis, turned a little: half of it lies in a basis of its own.
         self.bases = [np.linalg.qr(common + basis(random, d))[0].astype(np.float32) for _ in range(LEVELS[0])]
-        self.deviations = spectrum(d, EXPONENTS[3], variance * SHARES[3])
+        self.deviations = spectrum(d, EXPONENTS[-1], variance * SHARES[-1])
         self.shift = SHIFT * normalised(random.normal(size=d) * spectrum(d, 0.5, 1) @ common.T).astype(np.float32)
 
     def noise(self, random, leaves):

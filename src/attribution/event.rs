@@ -200,21 +200,14 @@ pub trait Host {
     async fn breathe(&self) -> Result<()>;
 }
 
-/// A host that listens to nothing; its clock is real natively and stands still in a browser.
+/// A host that listens to nothing.
 pub struct Silent;
 
 impl Host for Silent {
     fn event(&self, _event: Event) {}
 
     fn now_ms(&self) -> f64 {
-        #[cfg(not(target_arch = "wasm32"))]
-        {
-            use std::sync::LazyLock;
-            static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
-            START.elapsed().as_secs_f64() * 1e3
-        }
-        #[cfg(target_arch = "wasm32")]
-        0.0
+        crate::clock::now_ms()
     }
 
     async fn breathe(&self) -> Result<()> {

@@ -9,15 +9,17 @@ pub mod estimate;
 pub mod event;
 pub mod items;
 mod memory;
+mod placed;
 mod stream;
 mod tally;
 
 pub use ask::{Ask, Quality, TOP_K_MAX};
 pub use event::{Completeness, Event, Host, Info, ResultHit, Silent, Timings};
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
-use crate::backbone::{Backbone, Pace, parity};
+use crate::backbone::Pace;
 use crate::device::{Compute, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::format::shard::FineShard;
@@ -30,17 +32,17 @@ use crate::source::Source;
 use clustered::ClusteredIndex;
 use items::ItemStore;
 use memory::Memory;
+use placed::{Files, Placed, recovering};
 
 /// An opened index with its backbone on a device, and its mapper.
 pub struct Attributor<S: Source> {
     source: S,
     manifest_name: String,
     manifest: Manifest,
-    backbone: Backbone,
+    /// On the device that is in use now.
+    placed: RefCell<Rc<Placed>>,
     /// The synth side, for queries; `None` for an index of unmapped features.
     mapper: Option<Mapper>,
-    compute: Compute,
-    device_reason: String,
     items: ItemStore,
     memory: Memory<FineShard>,
     /// `None` for a flat index.
@@ -105,16 +107,6 @@ impl<S: Source> Attributor<S> {
             files.extend(clustered.head().file_names());
         }
         source.keep(name, &manifest_bytes, &files).await;
-        host.event(Event::Choosing);
-        let (compute, device_reason) = parity::choose(choice, &|| host.now_ms()).await?;
-        host.event(Event::Device {
-            device: compute.name().into(),
-            reason: device_reason.clone(),
-        });
-        host.event(Event::Manifest {
-            info: Info::new(&manifest, &compute, &device_reason),
-        });
-        host.breathe().await?;
         let (loaded, cached) = (Cell::new(0), Cell::new(0));
         let total_bytes = head.bytes() + mapper.as_ref().map_or(0, |mapper| mapper.file.bytes);
         let on_bytes = |bytes: u64, hit: bool| {
@@ -126,7 +118,16 @@ impl<S: Source> Attributor<S> {
                 cached_bytes: cached.get(),
             });
         };
-        let backbone = Backbone::load(&source, &head_file.file, head, &compute, &on_bytes).await?;
+        let files = Files {
+            source: &source,
+            head_file: &head_file.file,
+            head: &head,
+        };
+        let chosen = |compute: &Compute, reason: &str| {
+            let info = Info::new(&manifest, compute, reason);
+            host.event(Event::Manifest { info });
+        };
+        let placed = Placed::open(&files, choice, host, &chosen, &on_bytes).await?;
         let mapper = match (mapper, manifest.mapper_head()) {
             (Some(head), Some(file)) => {
                 Some(Mapper::load(&source, &file.file, head, &on_bytes).await?)
@@ -138,10 +139,8 @@ impl<S: Source> Attributor<S> {
             source,
             manifest_name: name.into(),
             manifest,
-            backbone,
+            placed: RefCell::new(Rc::new(placed)),
             mapper,
-            compute,
-            device_reason,
             items: ItemStore::default(),
             memory: Memory::default(),
             clustered,
@@ -150,7 +149,11 @@ impl<S: Source> Attributor<S> {
 
     /// What is known of the index and the device.
     pub fn info(&self) -> Info {
-        Info::new(&self.manifest, &self.compute, &self.device_reason)
+        Info::new(
+            &self.manifest,
+            &self.placed().compute,
+            &self.placed().reason,
+        )
     }
 
     /// Where the index comes from.
@@ -160,12 +163,36 @@ impl<S: Source> Attributor<S> {
 
     /// Identity of the backbone in use.
     pub fn backbone_identity(&self) -> &str {
-        &self.backbone.head().identity
+        &self.manifest.backbone.identity
     }
 
     /// `cpu` or `webgpu`.
     pub fn device_name(&self) -> &'static str {
-        self.compute.name()
+        self.placed().compute.name()
+    }
+
+    fn placed(&self) -> Rc<Placed> {
+        self.placed.borrow().clone()
+    }
+
+    /// What `work` gives on the device at hand, or on the next where that is lost.
+    async fn recovering<T>(
+        &self,
+        host: &impl Host,
+        work: impl AsyncFn(&Placed) -> Result<T>,
+    ) -> Result<T> {
+        let again = async |losses| {
+            let placed = self.placed();
+            let files = Files {
+                source: &self.source,
+                head_file: &self.manifest.backbone.head.file,
+                head: placed.backbone.head(),
+            };
+            let moved = Placed::again(&files, losses, host).await?;
+            *self.placed.borrow_mut() = Rc::new(moved);
+            Ok(())
+        };
+        recovering(|| self.placed(), again, work).await
     }
 
     /// The feature of `image`, as the query would be ranked by: mapped where the index is, unit length,
@@ -174,8 +201,8 @@ impl<S: Source> Attributor<S> {
     /// # Errors
     /// See [`Backbone::embed`] and [`Mapper::apply`].
     pub async fn embed(&self, image: &Pixels, host: &impl Host) -> Result<Vec<f32>> {
-        let feature = self.backbone.embed(image, &HostPace(host)).await?;
-        self.mapped(feature)
+        let embed = async |placed: &Placed| placed.backbone.embed(image, &HostPace(host)).await;
+        self.mapped(self.recovering(host, embed).await?)
     }
 
     /// A feature as the backbone gives it, as a query is ranked by: mapped, unit length.
@@ -229,7 +256,7 @@ impl<S: Source> Attributor<S> {
         ask: impl Into<Ask>,
         host: &impl Host,
     ) -> Result<Attribution> {
-        let wanted = self.backbone.head().dimension;
+        let wanted = self.placed().backbone.head().dimension;
         if feature.len() != wanted {
             let found = feature.len();
             let what = format!("a feature of {found} values for a backbone of dimension {wanted}");
@@ -264,20 +291,34 @@ impl<S: Source> Attributor<S> {
                 self.manifest.dimension
             )));
         }
+        self.recovering(host, async |placed| {
+            self.rank_on(placed, feature, ask, host).await
+        })
+        .await
+    }
+
+    /// [`Attributor::rank`] on the device of `placed`.
+    async fn rank_on(
+        &self,
+        placed: &Placed,
+        feature: &[f32],
+        ask: Ask,
+        host: &impl Host,
+    ) -> Result<Attribution> {
         self.items.begin();
         if let Some(index) = &self.clustered {
             index.begin();
             let unit = normalised(feature)?;
             return match ask.quality {
                 Quality::Exact => self.search_all(index, &unit, ask, host).await,
-                _ => self.search(index, &unit, ask, host).await,
+                _ => self.search(index, &placed.compute, &unit, ask, host).await,
             };
         }
         self.memory.begin();
         let query = QuantizedQuery::new(feature)?;
         let count = self.manifest.count;
         let k = ask.top_k.min(count as usize);
-        let scorer = match &self.compute {
+        let scorer = match &placed.compute {
             Compute::Cpu => Scorer::Cpu(CpuScorer::new(query, count, k)?),
             Compute::Gpu(gpu) => {
                 Scorer::Gpu(Box::new(GpuScorer::new(gpu.clone(), query, count, k)?))

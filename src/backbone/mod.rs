@@ -1,27 +1,26 @@
 //! Backbones: from a decoded image to a feature, on either device.
 
-pub mod attention;
 pub mod cpu;
 mod cpu_kernels;
-pub mod dense_ops;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod feedback;
 pub mod generated;
 pub mod import;
-pub mod linear;
 pub mod load;
 pub mod matrix;
 pub mod pack;
 pub mod parity;
+pub mod patches;
 #[cfg(feature = "cli")]
 pub mod precision_table;
-pub mod quantized_linear;
+pub mod recorded;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod reference;
 pub mod registry;
-pub mod resnet;
 #[cfg(feature = "cli")]
 pub mod sampled;
-pub mod vit;
 
+#[cfg(not(target_arch = "wasm32"))]
 use burn::tensor::Tensor;
 
 use crate::device::Compute;
@@ -30,8 +29,9 @@ use crate::format::ModelHead;
 use crate::preprocess::Pixels;
 use crate::source::Source;
 use cpu::CpuNetwork;
-use resnet::Resnet;
-use vit::Vit;
+use recorded::Recorded;
+#[cfg(not(target_arch = "wasm32"))]
+use reference::Reference;
 
 /// Called before each of the `steps` parts of a forward pass: shows progress, lets the page breathe,
 /// and ends the pass by an error when the caller gave up.
@@ -55,6 +55,7 @@ impl Pace for Unpaced {
 
 /// Sees what enters each matrix of a block: the matrix's name within the block, and the values
 /// [batch, positions, in].
+#[cfg(not(target_arch = "wasm32"))]
 pub type Tap<'a> = dyn FnMut(&str, &Tensor<3>) + 'a;
 
 /// A backbone with its weights on a device.
@@ -63,12 +64,12 @@ pub struct Backbone {
     network: Network,
 }
 
-/// The architectures: in Burn, or on the CPU with the crate's own kernels.
-#[derive(Clone, Debug)]
+/// The forward passes: in kernels of the crate, or in Burn.
 pub enum Network {
-    Vit(Box<Vit>),
-    Resnet(Box<Resnet>),
     Cpu(CpuNetwork),
+    Gpu(Box<Recorded>),
+    #[cfg(not(target_arch = "wasm32"))]
+    Burn(Reference),
 }
 
 impl Backbone {
@@ -89,7 +90,7 @@ impl Backbone {
         Ok(Self { head, network })
     }
 
-    /// The same on Burn's CPU backend and with its kernels alone: the reference that the others are compared with.
+    /// The same in Burn on `device`, of its CPU backend or of wgpu: the reference that the others are compared with.
     ///
     /// # Errors
     /// As [`Backbone::load`].
@@ -98,11 +99,13 @@ impl Backbone {
         source: &impl Source,
         head_file: &str,
         head: ModelHead,
+        device: &burn::tensor::Device,
     ) -> Result<Self> {
-        let device = burn::tensor::Device::flex();
-        let loading = load::load_burn(source, head_file, &head, &device, false, &|_, _| {});
-        let network = loading.await?;
-        Ok(Self { head, network })
+        let network = Reference::load(source, head_file, &head, device).await?;
+        Ok(Self {
+            network: Network::Burn(network),
+            head,
+        })
     }
 
     /// The head that describes this backbone.
@@ -134,10 +137,11 @@ impl Backbone {
             )));
         }
         let features = match &self.network {
-            Network::Vit(vit) => values(vit.forward(images, pace).await?).await?,
-            Network::Resnet(resnet) => values(resnet.forward(images, pace).await?).await?,
             Network::Cpu(CpuNetwork::Vit(vit)) => vit.forward(images, pace).await?,
             Network::Cpu(CpuNetwork::Resnet(resnet)) => resnet.forward(images, pace).await?,
+            Network::Gpu(recorded) => recorded.forward(images, pace).await?,
+            #[cfg(not(target_arch = "wasm32"))]
+            Network::Burn(reference) => reference.forward(images, pace).await?,
         };
         let expected = images.len() / pixels * self.head.dimension;
         if features.len() != expected || features.iter().any(|x| !x.is_finite()) {
@@ -147,14 +151,4 @@ impl Backbone {
         }
         Ok(features)
     }
-}
-
-/// Reads features back from their device.
-async fn values(features: Tensor<3>) -> Result<Vec<f32>> {
-    features
-        .into_data_async()
-        .await
-        .map_err(|e| Error::device(format!("reading the feature back: {e:?}")))?
-        .try_to_vec()
-        .map_err(|e| Error::device(format!("the feature has another type: {e:?}")))
 }

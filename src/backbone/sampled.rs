@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::{Device, Tensor};
 
-use super::linear::Weight;
-use super::load::{Assembly, Loaded};
 use super::matrix::{Feedback, QuantizedMatrix};
 use super::pack::{Encoded, Precision};
-use super::resnet::{after_stem, pool, stem_windows};
-use super::vit::{Vit, unfold};
+use super::reference::linear::transposed;
+use super::reference::load::{Assembly, Loaded};
+use super::reference::resnet::{after_stem, pool, stem_windows};
+use super::reference::vit::{Vit, unfold};
 use crate::error::{Error, Result};
 use crate::format::model::is_matrix;
 use crate::format::{Architecture, TensorEncoding};
@@ -128,14 +128,14 @@ impl<'a> Sampled<'a> {
                     let moments = Moments::default();
                     for x in &x {
                         let tap = &mut |name: &str, x: &Tensor<3>| add(&moments, name, x);
-                        block.forward(x.clone(), config, false, false, tap);
+                        block.forward(x.clone(), config, false, tap);
                     }
                     let quantized = self.round(&stage, &values, moments, &prefix)?;
                     let block = self
                         .assembly(&values, &quantized)
                         .vit_block(config, self.passed)?;
                     for x in &mut x {
-                        *x = block.forward(x.clone(), config, false, false, &mut |_, _| {});
+                        *x = block.forward(x.clone(), config, false, &mut |_, _| {});
                     }
                     self.passed += 1;
                 } else if name == "head.weight" {
@@ -293,13 +293,12 @@ impl<'a> Sampled<'a> {
                 Some(matrix) => matrix.dequantized(),
                 None => values,
             };
-            let weight = Weight::dense(values, shape[0], inputs, &self.device);
+            let weight = transposed(values, shape[0], inputs, &self.device);
             Some((name, Loaded::Matrix(Box::new(weight))))
         });
         Assembly {
             file: "the model",
             device: self.device.clone(),
-            own_kernels: false,
             loaded: loaded.collect(),
         }
     }

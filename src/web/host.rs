@@ -1,12 +1,13 @@
 //! The worker as the host of a query: events to a callback, cancellation by an AbortSignal.
 
-use js_sys::{Function, Reflect};
+use js_sys::Function;
 use std::cell::Cell;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsValue;
 use web_sys::AbortSignal;
 
 use super::{pause, to_js};
 use crate::attribution::{Event, Host, ResultHit};
+use crate::clock::now_ms;
 use crate::error::{Error, Result};
 
 /// Work at most this long before the worker looks at its messages.
@@ -78,14 +79,4 @@ impl Host for WorkerHost {
             _ => Ok(()),
         }
     }
-}
-
-/// `performance.now()`, or the date where that is absent.
-pub fn now_ms() -> f64 {
-    let measured = || {
-        let clock = Reflect::get(&js_sys::global(), &"performance".into()).ok()?;
-        let now: Function = Reflect::get(&clock, &"now".into()).ok()?.dyn_into().ok()?;
-        now.call0(&clock).ok()?.as_f64()
-    };
-    measured().unwrap_or_else(js_sys::Date::now)
 }

@@ -36,6 +36,7 @@ impl<S: Source> Attributor<S> {
     pub(in crate::attribution) async fn search(
         &self,
         index: &ClusteredIndex,
+        compute: &Compute,
         unit: &[f32],
         ask: Ask,
         host: &impl Host,
@@ -43,7 +44,7 @@ impl<S: Source> Attributor<S> {
         let k = ask.top_k.min(self.manifest.count as usize);
         let mut search = Search::new(index, unit, k, ask.quality, |query, listed| {
             let count = self.manifest.count;
-            Ok(match &self.compute {
+            Ok(match compute {
                 Compute::Cpu => Scorer::Cpu(CpuScorer::new(query, count, listed)?),
                 Compute::Gpu(gpu) => {
                     let scorer = GpuScorer::new(gpu.clone(), query, count, listed)?;

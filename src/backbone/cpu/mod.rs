@@ -1,6 +1,6 @@
 //! Backbones on the CPU, in the browser and natively: the crate's own kernels, without tensors.
 //!
-//! The same networks as in `super::vit` and `super::resnet`, which compute them in Burn and are the reference
+//! The same networks as in `super::reference`, which computes them in Burn
 //! (`tests/backbones.rs` compares both). Quantized weights stay quantized in memory. One image passes at a time;
 //! features are [D] each.
 

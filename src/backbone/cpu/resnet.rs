@@ -1,10 +1,10 @@
-//! A ResNet of bottleneck blocks on the CPU: see `super::super::resnet`.
+//! A ResNet of bottleneck blocks on the CPU: see `backbone::reference::resnet`.
 //!
 //! Channels of a pixel lie side by side, [y, x, channels]; a convolution is one linear layer over its windows.
 
 use super::super::Pace;
 use super::super::cpu_kernels::Epilogue;
-use super::super::resnet::cut_windows;
+use super::super::patches::cut_windows;
 use super::CpuLinear;
 use crate::error::Result;
 use crate::format::ResnetConfig;

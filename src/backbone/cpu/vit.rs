@@ -1,8 +1,8 @@
-//! A vision transformer on the CPU: see `super::super::vit`, whose configurations it shares.
+//! A vision transformer on the CPU: see `backbone::reference::vit`, whose configurations it shares.
 
 use super::super::Pace;
 use super::super::cpu_kernels::{Epilogue, attention};
-use super::super::vit::cut;
+use super::super::patches::cut;
 use super::{CpuLinear, CpuNorm};
 use crate::error::Result;
 use crate::format::{Activation, VitConfig};

@@ -1,14 +1,15 @@
 //! A ResNet of bottleneck blocks in Burn, with its BatchNorms folded: SSCD.
 //!
 //! Channels of a pixel lie side by side, [batch, y, x, channels], so that a convolution is one linear
-//! layer over its window, laid out by shifted slices; the quantized kernels of the transformers serve it
-//! unchanged. The feature is the generalised mean of the last pixels, projected, with unit length.
+//! layer over its window, laid out by shifted slices; quantized matrices serve it as they
+//! are. The feature is the generalised mean of the last pixels, projected, with unit length.
 
 use burn::prelude::s;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::linear::Linear;
-use super::{Pace, Tap};
+use crate::backbone::patches::cut_windows;
+use crate::backbone::{Pace, Tap};
 use crate::error::Result;
 use crate::format::ResnetConfig;
 use crate::format::architecture::Convolution;
@@ -95,35 +96,6 @@ pub fn stem_windows(images: &[f32], config: &ResnetConfig, device: &Device) -> T
     let windows = cut_windows(images, config);
     let data = TensorData::new(windows, [batch, (side / 2).pow(2), window]);
     Tensor::from_data(data, device)
-}
-
-/// The same as plain values.
-pub(super) fn cut_windows(images: &[f32], config: &ResnetConfig) -> Vec<f32> {
-    let stem = config.stem();
-    let (side, out, kernel) = (config.image, config.image / 2, stem.kernel);
-    let pad = kernel / 2;
-    let window = kernel * kernel * 3;
-    let batch = images.len() / (3 * side * side);
-    let mut windows = vec![0.0; batch * out * out * window];
-    for (image, windows) in images
-        .chunks_exact(3 * side * side)
-        .zip(windows.chunks_exact_mut(out * out * window))
-    {
-        for (at, window) in windows.chunks_exact_mut(window).enumerate() {
-            let (top, left) = (at / out * stem.stride, at % out * stem.stride);
-            for (tap, pixel) in window.chunks_exact_mut(3).enumerate() {
-                // Outside of the image stay zeros.
-                let y = (top + tap / kernel).wrapping_sub(pad);
-                let x = (left + tap % kernel).wrapping_sub(pad);
-                if y < side && x < side {
-                    for (channel, value) in pixel.iter_mut().enumerate() {
-                        *value = image[(channel * side + y) * side + x];
-                    }
-                }
-            }
-        }
-    }
-    windows
 }
 
 /// What follows the first convolution's matrix: ReLU, and the maximum of 3x3 with stride 2.

@@ -6,9 +6,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
-use super::attention::attention;
 use super::linear::{LayerNorm, Linear};
-use super::{Pace, Tap};
+use crate::backbone::patches::cut;
+use crate::backbone::{Pace, Tap};
 use crate::error::Result;
 use crate::format::{Activation, VitConfig};
 
@@ -41,8 +41,6 @@ pub struct Vit {
     pub norm: LayerNorm,
     /// CLIP's projection; its bias is 0.
     pub head: Option<Linear>,
-    /// Whether attention runs as the crate's own kernel.
-    pub own_attention: bool,
 }
 
 impl Block {
@@ -51,7 +49,6 @@ impl Block {
         &self,
         mut x: Tensor<3>,
         config: &VitConfig,
-        own_attention: bool,
         class_only: bool,
         tap: &mut Tap<'_>,
     ) -> Tensor<3> {
@@ -60,11 +57,7 @@ impl Block {
         let normed = self.norm1.forward(x.clone());
         tap("attn.qkv", &normed);
         let qkv = self.qkv.forward(normed);
-        let mixed = match own_attention {
-            #[cfg(not(target_arch = "wasm32"))]
-            false => attention_of_burn(qkv, config, queries),
-            _ => attention(qkv, config.heads, queries),
-        };
+        let mixed = attention(qkv, config, queries);
         tap("attn.proj", &mixed);
         x = x.slice([0..batch, 0..queries]);
         x = x + scaled(self.proj.forward(mixed), &self.scale1);
@@ -80,9 +73,8 @@ impl Block {
     }
 }
 
-/// [`attention`] by Burn's own operations.
-#[cfg(not(target_arch = "wasm32"))]
-fn attention_of_burn(qkv: Tensor<3>, config: &VitConfig, queries: usize) -> Tensor<3> {
+/// `softmax(q k^T / sqrt(head)) v` of the first `queries` tokens; qkv [batch, tokens, 3 * width].
+fn attention(qkv: Tensor<3>, config: &VitConfig, queries: usize) -> Tensor<3> {
     let [batch, tokens, _] = qkv.dims();
     let (heads, head) = (config.heads, config.width / config.heads);
     let qkv = qkv
@@ -117,7 +109,7 @@ impl Vit {
         for (i, block) in self.blocks.iter().enumerate() {
             pace.step(i + 1, steps).await?;
             let last = i + 1 == self.blocks.len();
-            x = block.forward(x, &self.config, self.own_attention, last, &mut |_, _| {});
+            x = block.forward(x, &self.config, last, &mut |_, _| {});
         }
         let x = self.norm.forward(x.slice([0..batch, 0..1]));
         Ok(match &self.head {
@@ -147,54 +139,4 @@ pub fn unfold(images: &[f32], config: &VitConfig, device: &Device) -> Tensor<3> 
     let batch = images.len() / (3 * config.image * config.image);
     let shape = [batch, config.tokens() - 1, patch_values];
     Tensor::from_data(TensorData::new(patches, shape), device)
-}
-
-/// Cuts [batch, 3, H, W] into patches [batch, rows * columns, 3 * patch * patch], each in the order
-/// (channel, y, x) of a convolution kernel [out, 3, patch, patch].
-pub(super) fn cut(images: &[f32], config: &VitConfig) -> Vec<f32> {
-    let (side, patch) = (config.image, config.patch);
-    let grid = side / patch;
-    let mut patches = Vec::with_capacity(images.len());
-    for image in images.chunks_exact(3 * side * side) {
-        for cell in 0..grid * grid {
-            let (top, left) = (cell / grid * patch, cell % grid * patch);
-            for channel in image.chunks_exact(side * side) {
-                for y in top..top + patch {
-                    let start = y * side + left;
-                    patches.extend_from_slice(&channel[start..start + patch]);
-                }
-            }
-        }
-    }
-    patches
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patches_keep_the_order_of_a_convolution_kernel() {
-        let config = VitConfig {
-            image: 4,
-            patch: 2,
-            width: 4,
-            heads: 1,
-            depth: 1,
-            mlp: 4,
-            layer_scale: false,
-            pre_norm: false,
-            projection: None,
-            epsilon: 1e-6,
-            activation: Activation::Gelu,
-        };
-        let image: Vec<f32> = (0..48).map(|i| i as f32).collect();
-        let patches = cut(&image, &config);
-        assert_eq!(patches.len(), 48);
-        assert_eq!(
-            &patches[..12],
-            &[0., 1., 4., 5., 16., 17., 20., 21., 32., 33., 36., 37.]
-        );
-        assert_eq!(&patches[36..40], &[10., 11., 14., 15.]);
-    }
 }

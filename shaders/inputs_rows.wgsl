@@ -1,0 +1,27 @@
+// Inputs of a linear layer: x [M, K], one row after another. Sizes come with each call, so that layers share a pipeline.
+
+struct Dims {
+    m: u32,         // rows
+    n4: u32,        // fours of outputs
+    c4: u32,        // fours of inputs
+    step: u32,      // between rows of the residual
+    kernel: u32,
+    side: u32,
+    stride: u32,
+    spare: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(7) var<uniform> dims: Dims;
+
+fn taps() -> u32 {
+    return 1u;
+}
+
+fn start(row: u32, tap: u32) -> u32 {
+    return row * dims.c4;
+}
+
+fn fetch(row: u32, k4: u32) -> vec4<f32> {
+    return x[row * dims.c4 + k4];
+}

@@ -1,0 +1,193 @@
+//! A forward pass as a list of kernel calls over virtual buffers and weights by name.
+//!
+//! A [`Slot`] is the result of one call (slot 0 is the input); which buffer holds it is decided when the graph is
+//! recorded. A graph needs no weights, so its pipelines can be compiled while these are on their way. Invariant: a
+//! call reads slots of earlier calls only, and writes one of its own.
+
+use std::collections::HashMap;
+
+use super::kernel::{Family, Kernel, OUTPUT};
+use super::linear::{Activation, Encoding, Linear, Residual, Window};
+use super::parts::{self, Attention};
+use crate::error::{Error, Result};
+
+/// A result within a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(pub(super) usize);
+
+/// What a call reads.
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
+    Slot(Slot),
+    /// Weights of this name, and the bytes that the kernel reads of them.
+    Weights(String, u64),
+}
+
+/// One dispatch.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub kernel: Kernel,
+    /// With their bindings.
+    pub reads: Vec<(u32, Operand)>,
+    pub writes: Slot,
+}
+
+/// A forward pass.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    family: Family,
+    /// How each matrix is stored.
+    encodings: HashMap<String, Encoding>,
+    pub(super) calls: Vec<Call>,
+    /// Values of each slot.
+    pub(super) slots: Vec<usize>,
+    /// Calls before which a pass may be divided.
+    pub(super) steps: Vec<usize>,
+}
+
+/// What follows a product.
+#[derive(Clone, Debug, Default)]
+pub struct After {
+    pub activation: Activation,
+    /// With the step between its rows.
+    pub residual: Option<(Slot, usize)>,
+    /// Name of the LayerScale [out], where there is a residual.
+    pub gamma: Option<String>,
+}
+
+/// The scales of the matrix `name`.
+pub fn scales_of(name: &str) -> String {
+    format!("{name}.scales")
+}
+
+fn f32s(name: &str, count: usize) -> Operand {
+    Operand::Weights(name.into(), 4 * count as u64)
+}
+
+impl Graph {
+    /// A graph whose input is `values` f32; `encodings` are those of the matrices by name.
+    pub fn new(family: Family, encodings: HashMap<String, Encoding>, values: usize) -> Self {
+        Self {
+            family,
+            encodings,
+            calls: Vec::new(),
+            slots: vec![values],
+            steps: Vec::new(),
+        }
+    }
+
+    /// What a run is given.
+    pub fn input(&self) -> Slot {
+        Slot(0)
+    }
+
+    /// A part of the pass ends here: a slow device is asked for one part after the other.
+    pub fn step(&mut self) {
+        self.steps.push(self.calls.len());
+    }
+
+    fn call(&mut self, kernel: Kernel, reads: Vec<(u32, Operand)>, values: usize) -> Slot {
+        debug_assert!(reads.iter().all(|(binding, _)| *binding != OUTPUT));
+        let writes = Slot(self.slots.len());
+        self.slots.push(values);
+        self.calls.push(Call {
+            kernel,
+            reads,
+            writes,
+        });
+        writes
+    }
+
+    /// `rows` rows of `x` through the layer `name` [outputs, inputs], which has `name.weight` and `name.bias`;
+    /// `inputs` counts one pixel's where `window` is given.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a shape that the kernels do not serve.
+    pub fn linear(
+        &mut self,
+        x: Slot,
+        name: &str,
+        [rows, inputs, outputs]: [usize; 3],
+        window: Option<Window>,
+        after: After,
+    ) -> Result<Slot> {
+        let residual = match (&after.residual, &after.gamma) {
+            (None, _) => Residual::None,
+            (Some((_, step)), None) => Residual::Add { step: *step },
+            (Some((_, step)), Some(_)) => Residual::Scaled { step: *step },
+        };
+        let matrix = format!("{name}.weight");
+        let encoding = self.encodings.get(&matrix);
+        let encoding = *encoding.ok_or_else(|| Error::invalid(format!("no matrix {matrix}")))?;
+        let shape = Linear {
+            rows,
+            inputs,
+            outputs,
+            encoding,
+            window,
+            residual,
+            activation: after.activation,
+        };
+        let kernel = shape.kernel(self.family)?;
+        let mut reads = vec![
+            (0, Operand::Slot(x)),
+            (1, f32s(&matrix, outputs * shape.words())),
+            (3, f32s(&format!("{name}.bias"), outputs)),
+        ];
+        if encoding != Encoding::F32 {
+            reads.push((2, f32s(&scales_of(&matrix), shape.scales())));
+        }
+        if let Some((slot, _)) = after.residual {
+            reads.push((5, Operand::Slot(slot)));
+            reads.extend(after.gamma.iter().map(|gamma| (6, f32s(gamma, outputs))));
+        }
+        Ok(self.call(kernel, reads, rows * outputs))
+    }
+
+    /// LayerNorm `name` of the rows `step * r`.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn norm(&mut self, x: Slot, name: &str, sides: [usize; 3], epsilon: f32) -> Result<Slot> {
+        let kernel = parts::layer_norm(sides, epsilon, self.family)?;
+        let [rows, _, width] = sides;
+        let weights = ["weight", "bias"].map(|part| f32s(&format!("{name}.{part}"), width));
+        let [weight, bias] = weights;
+        let reads = vec![(0, Operand::Slot(x)), (1, weight), (3, bias)];
+        Ok(self.call(kernel, reads, rows * width))
+    }
+
+    /// Attention before its projection.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn attention(&mut self, qkv: Slot, shape: Attention) -> Result<Slot> {
+        let kernel = shape.kernel(self.family)?;
+        let values = shape.queries * shape.heads * shape.head;
+        Ok(self.call(kernel, vec![(0, Operand::Slot(qkv))], values))
+    }
+
+    /// The class token and positions of these names joined with `patches`.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn tokens(
+        &mut self,
+        patches: Slot,
+        [class_token, positions]: [&str; 2],
+        [tokens, width]: [usize; 2],
+    ) -> Result<Slot> {
+        let kernel = parts::tokens(tokens, width)?;
+        let reads = vec![
+            (0, Operand::Slot(patches)),
+            (1, f32s(class_token, width)),
+            (2, f32s(positions, (tokens - 1) * width)),
+        ];
+        Ok(self.call(kernel, reads, tokens * width))
+    }
+
+    /// A kernel that reads one slot and no weights.
+    pub fn apply(&mut self, x: Slot, kernel: Kernel, values: usize) -> Slot {
+        self.call(kernel, vec![(0, Operand::Slot(x))], values)
+    }
+}

@@ -1,0 +1,235 @@
+//! The linear layer and the convolution as one kernel text: weights, inputs, epilogue and a family's loop.
+//!
+//! A convolution is a linear layer whose rows are windows, read where they lie ([`Window`]). Invariants, checked
+//! by [`Linear::kernel`]: inputs and outputs are multiples of 4, inputs of 32 for 4 bits; a window's side is a
+//! multiple of its stride.
+
+use super::kernel::{Family, Kernel};
+use super::template::Values;
+use crate::error::{Error, Result};
+
+/// How a matrix [outputs, inputs] is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    F32,
+    /// Four codes to a word; scales [outputs].
+    Int8,
+    /// Eight codes to a word; scales [inputs / 32, outputs].
+    Int4,
+}
+
+impl Encoding {
+    /// Inputs of a word.
+    pub fn word(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Int8 => 4,
+            Self::Int4 => 8,
+        }
+    }
+}
+
+/// What is applied last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    #[default]
+    None,
+    Gelu,
+    QuickGelu,
+    Relu,
+}
+
+/// What is added before the activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Residual {
+    None,
+    /// Row `step * r` of the residual for row r.
+    Add {
+        step: usize,
+    },
+    /// The same, with the product times a factor per output (LayerScale).
+    Scaled {
+        step: usize,
+    },
+}
+
+/// Where the rows of a convolution lie: [side, side, channels].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    pub side: usize,
+    pub kernel: usize,
+    pub stride: usize,
+}
+
+/// Shape of one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Linear {
+    pub rows: usize,
+    /// Of one row, or of one pixel of a window.
+    pub inputs: usize,
+    pub outputs: usize,
+    pub encoding: Encoding,
+    pub window: Option<Window>,
+    pub residual: Residual,
+    pub activation: Activation,
+}
+
+/// What one invocation of the REGISTERS family computes, and how many lie side by side in a workgroup.
+const ROWS: usize = 8;
+const LANES: usize = 8;
+
+impl Linear {
+    /// Taps of the window.
+    pub fn taps(&self) -> usize {
+        self.window
+            .map_or(1, |window| window.kernel * window.kernel)
+    }
+
+    /// Words of a row of the matrix.
+    pub fn words(&self) -> usize {
+        self.inputs * self.taps() / self.encoding.word()
+    }
+
+    /// Values of all scales.
+    pub fn scales(&self) -> usize {
+        match self.encoding {
+            Encoding::F32 => 0,
+            Encoding::Int8 => self.outputs,
+            Encoding::Int4 => self.inputs * self.taps() / 32 * self.outputs,
+        }
+    }
+
+    /// The kernel of a family.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a shape outside of the module's invariants.
+    pub fn kernel(&self, family: Family) -> Result<Kernel> {
+        self.check()?;
+        match family {
+            Family::Registers => self.registers(),
+            Family::Tiles => self.tiles(),
+        }
+    }
+
+    /// Columns of a REGISTERS tile: as few in vain as can be, and as few loads of x.
+    fn columns(&self) -> usize {
+        let cost = |columns: &usize| {
+            let covered = self.outputs.next_multiple_of(LANES * columns);
+            covered * (columns + 4) / columns
+        };
+        [8, 4].into_iter().min_by_key(cost).unwrap_or(8)
+    }
+
+    fn registers(&self) -> Result<Kernel> {
+        let columns = self.columns();
+        let masked = if self.window.is_some() { ROWS } else { 0 };
+        let values = self
+            .values()
+            .with("real", "f32")
+            .with("width", "4u * dims.n4")
+            .with("masked", masked)
+            .with("mask", if masked > 0 { " * f$i" } else { "" })
+            .with("rows", ROWS)
+            .with("columns", columns)
+            .with("lanes", LANES);
+        let weights = match self.encoding {
+            Encoding::F32 => include_str!("../../../shaders/columns_f32.wgsl"),
+            Encoding::Int8 => include_str!("../../../shaders/columns_int8.wgsl"),
+            Encoding::Int4 => include_str!("../../../shaders/columns_int4.wgsl"),
+        };
+        let text = include_str!("../../../shaders/linear_registers.wgsl");
+        let columns = self.outputs.div_ceil(columns * LANES);
+        let groups = [columns, self.rows.div_ceil(ROWS), 1];
+        Kernel::new(self.text(&values, text, weights), groups, &self.dims())
+    }
+
+    fn tiles(&self) -> Result<Kernel> {
+        // Larger tiles reuse more, where enough of them are left to fill a GPU.
+        let filled = self.rows.div_ceil(128) * self.outputs.div_ceil(64) >= 256;
+        let rows = if filled { 8 } else { 4 };
+        let values = self
+            .values()
+            .with("rows", rows)
+            .with("real", "vec4<f32>")
+            .with("width", "dims.n4");
+        let weights = match self.encoding {
+            Encoding::F32 => include_str!("../../../shaders/weights_f32.wgsl"),
+            Encoding::Int8 => include_str!("../../../shaders/weights_int8.wgsl"),
+            Encoding::Int4 => include_str!("../../../shaders/weights_int4.wgsl"),
+        };
+        let text = include_str!("../../../shaders/linear_tiles.wgsl");
+        let groups = [self.outputs.div_ceil(64), self.rows.div_ceil(16 * rows), 1];
+        Kernel::new(self.text(&values, text, weights), groups, &self.dims())
+    }
+
+    fn check(&self) -> Result<()> {
+        let fours = self.inputs.is_multiple_of(4) && self.outputs.is_multiple_of(4);
+        let inputs = self.inputs * self.taps();
+        let groups = self.encoding != Encoding::Int4 || inputs.is_multiple_of(32);
+        let window = self.window.is_none_or(|w| {
+            let out = w.side / w.stride.max(1);
+            let whole = w.stride > 0 && w.side.is_multiple_of(w.stride) && w.kernel % 2 == 1;
+            // 4-bit words hold two fours of inputs, which one tap must not split.
+            let words = self.encoding != Encoding::Int4 || self.inputs.is_multiple_of(8);
+            whole && words && self.rows == out * out
+        });
+        let some = self.rows > 0 && self.inputs > 0 && self.outputs > 0;
+        match some && fours && groups && window {
+            true => Ok(()),
+            false => Err(Error::invalid(format!("no kernel for {self:?}"))),
+        }
+    }
+
+    fn dims(&self) -> [usize; 7] {
+        let window = self.window.unwrap_or(Window {
+            side: 1,
+            kernel: 1,
+            stride: 1,
+        });
+        let step = match self.residual {
+            Residual::None => 0,
+            Residual::Add { step } | Residual::Scaled { step } => step,
+        };
+        let (n4, c4) = (self.outputs / 4, self.inputs / 4);
+        [
+            self.rows,
+            n4,
+            c4,
+            step,
+            window.kernel,
+            window.side,
+            window.stride,
+        ]
+    }
+
+    fn values(&self) -> Values {
+        let at = "row * dims.step * {{ width }} + column";
+        let (residual, gamma, before) = match self.residual {
+            Residual::None => (0, 0, String::new()),
+            Residual::Add { .. } => (1, 0, format!("residual[{at}] + ")),
+            Residual::Scaled { .. } => (1, 1, format!("residual[{at}] + gamma[column] * ")),
+        };
+        let activate = match self.activation {
+            Activation::None => "",
+            Activation::Gelu => "gelu",
+            Activation::QuickGelu => "quick_gelu",
+            Activation::Relu => "relu",
+        };
+        Values::default()
+            .with("residual", residual)
+            .with("gamma", gamma)
+            .with("before", before)
+            .with("activate", activate)
+    }
+
+    fn text(&self, values: &Values, main: &str, weights: &str) -> String {
+        let inputs = match self.window {
+            None => include_str!("../../../shaders/inputs_rows.wgsl"),
+            Some(_) => include_str!("../../../shaders/inputs_window.wgsl"),
+        };
+        let epilogue = include_str!("../../../shaders/epilogue.wgsl");
+        [main, inputs, weights, epilogue]
+            .map(|part| values.fill(part))
+            .join("\n")
+    }
+}

@@ -1,0 +1,128 @@
+//! Backbones on the GPU: forward passes recorded once and replayed, in kernels of this crate on raw wgpu.
+//!
+//! The networks are those of `super::reference`, which computes them in Burn.
+//! [`vit`] and [`resnet`] make a [`graph::Graph`] from a configuration; [`pass::Pass`] binds it to weights. Two
+//! families of kernels do the same work, and [`choose`] measures which of them suits the adapter. [`reference`] holds
+//! the CPU twins that define the kernels.
+
+pub mod choose;
+pub mod graph;
+pub mod kernel;
+pub mod linear;
+pub mod parts;
+pub mod pass;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod reference;
+pub mod resnet;
+mod template;
+pub mod vit;
+pub mod weights;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use graph::Graph;
+use kernel::{Family, Pipelines};
+use linear::Encoding;
+use pass::Pass;
+use weights::Uploads;
+
+use super::Pace;
+use crate::device::{GpuDevice, GpuHandle};
+use crate::error::Result;
+use crate::format::model::is_matrix;
+use crate::format::{Architecture, ModelHead, TensorEncoding};
+
+/// A backbone on the GPU.
+pub struct Recorded {
+    architecture: Architecture,
+    family: Family,
+    pass: Pass,
+}
+
+/// A backbone whose weights are on their way.
+pub struct Loading {
+    gpu: GpuHandle,
+    family: Family,
+    graph: Graph,
+    pipelines: Pipelines,
+    pub uploads: Uploads,
+}
+
+impl Loading {
+    /// Makes the graph of `head` and starts to compile its kernels.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] for a shape that the kernels do not serve, [`crate::Error::Device`] for what
+    /// the device refuses.
+    pub async fn start(gpu: &Rc<GpuDevice>, head: &ModelHead) -> Result<Self> {
+        let family = gpu.family().await?;
+        let encodings = encodings(head);
+        let graph = match &head.architecture {
+            Architecture::Vit(config) => vit::vit(config, encodings, family)?,
+            Architecture::Resnet(config) => resnet::resnet(config, encodings, family)?,
+        };
+        let mut pipelines = Pipelines::default();
+        let refused = gpu.scope();
+        for call in &graph.calls {
+            pipelines.get(gpu.device(), &call.kernel.text);
+        }
+        refused.close().await?;
+        Ok(Self {
+            gpu: (**gpu).clone(),
+            family,
+            uploads: Uploads::new(gpu, family, &head.architecture),
+            graph,
+            pipelines,
+        })
+    }
+
+    /// The backbone, once all weights have come.
+    ///
+    /// # Errors
+    /// Those of [`Pass::new`].
+    pub async fn finish(mut self, head: &ModelHead) -> Result<Recorded> {
+        let weights = self.uploads.finish();
+        Ok(Recorded {
+            architecture: head.architecture.clone(),
+            family: self.family,
+            pass: Pass::new(&self.gpu, &mut self.pipelines, &self.graph, weights).await?,
+        })
+    }
+}
+
+impl Recorded {
+    /// `images`: row-major [batch, 3, H, W], preprocessed -> features [batch, D].
+    ///
+    /// # Errors
+    /// Those of [`Pass::run`].
+    pub async fn forward(&self, images: &[f32], pace: &impl Pace) -> Result<Vec<f32>> {
+        let side = self.architecture.image();
+        let divided = self.family == Family::Registers;
+        let mut features = Vec::new();
+        for image in images.chunks_exact(3 * side * side) {
+            let input = match &self.architecture {
+                Architecture::Vit(config) => super::patches::cut(image, config),
+                Architecture::Resnet(_) => resnet::pixels_of(image),
+            };
+            features.extend(self.pass.run(&input, divided, pace).await?);
+        }
+        Ok(features)
+    }
+}
+
+/// How each matrix of `head` is stored on the device.
+fn encodings(head: &ModelHead) -> HashMap<String, Encoding> {
+    let matrices = head
+        .tensors
+        .iter()
+        .filter(|tensor| is_matrix(&tensor.shape));
+    let encoding = |stored| match stored {
+        TensorEncoding::Int8 => Encoding::Int8,
+        TensorEncoding::Int4 => Encoding::Int4,
+        _ => Encoding::F32,
+    };
+    matrices
+        .map(|tensor| (tensor.name.clone(), encoding(tensor.encoding)))
+        .collect()
+}

@@ -1,0 +1,132 @@
+//! The kernels beside the linear layer: attention, LayerNorm, tokens, and the pools of a ResNet.
+//!
+//! Invariant: widths, channels and the width of a head are multiples of 4, checked by [`fours`].
+
+use super::kernel::{Family, Kernel};
+use super::template::Values;
+use crate::error::{Error, Result};
+
+/// Workgroup memory that every WebGPU device has.
+const WORKGROUP_BYTES: usize = 16384;
+/// Widest head that the REGISTERS attention keeps with two queries.
+const HEAD_OF_TWO: usize = 64;
+
+/// The number of vectors of four in `width`.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for 0 and what is no multiple of 4.
+pub fn fours(width: usize) -> Result<usize> {
+    match width > 0 && width.is_multiple_of(4) {
+        true => Ok(width / 4),
+        false => Err(Error::invalid(format!("a kernel for a width of {width}"))),
+    }
+}
+
+fn float(value: f32) -> String {
+    format!("{value:?}")
+}
+
+/// Multi-head attention: qkv [tokens, 3 * width] -> [queries, width].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attention {
+    pub tokens: usize,
+    /// The first tokens, which ask.
+    pub queries: usize,
+    pub heads: usize,
+    /// Width of a head.
+    pub head: usize,
+}
+
+impl Attention {
+    /// # Errors
+    /// As [`fours`], and those of [`Kernel::new`].
+    pub fn kernel(&self, family: Family) -> Result<Kernel> {
+        let head4 = fours(self.head)?;
+        let staged = (32 * (head4 | 1) + 64) * 16;
+        let tiles = family == Family::Tiles && staged <= WORKGROUP_BYTES;
+        // Two queries share what is loaded of keys and values; a wide head leaves no room for them.
+        let each = if self.head <= HEAD_OF_TWO { 2 } else { 1 };
+        let values = Values::default()
+            .with("head4", head4)
+            .with("each", each)
+            .with("values", head4.div_ceil(16))
+            .with("four", 4)
+            .with("scale", float((self.head as f32).powf(-0.5)));
+        let (text, each) = match tiles {
+            true => (include_str!("../../../shaders/attention_tiles.wgsl"), 1),
+            false => (
+                include_str!("../../../shaders/attention_registers.wgsl"),
+                each,
+            ),
+        };
+        let groups = [self.queries.div_ceil(16 * each), self.heads, 1];
+        let dims = [self.tokens, self.queries, self.heads];
+        Kernel::new(values.fill(text), groups, &dims)
+    }
+}
+
+/// LayerNorm of the rows `step * r`: x [.., width] -> [rows, width].
+///
+/// # Errors
+/// As [`Attention::kernel`].
+pub fn layer_norm([rows, step, width]: [usize; 3], epsilon: f32, family: Family) -> Result<Kernel> {
+    let values = Values::default().with("epsilon", float(epsilon));
+    let (text, groups) = match family {
+        Family::Registers => (
+            include_str!("../../../shaders/norm_registers.wgsl"),
+            rows.div_ceil(16),
+        ),
+        Family::Tiles => (include_str!("../../../shaders/norm_tiles.wgsl"), rows),
+    };
+    Kernel::new(
+        values.fill(text),
+        [groups, 1, 1],
+        &[rows, fours(width)?, step],
+    )
+}
+
+/// Class token and positions: patches [tokens - 1, width] -> [tokens, width].
+///
+/// # Errors
+/// As [`Attention::kernel`].
+pub fn tokens(tokens: usize, width: usize) -> Result<Kernel> {
+    let text = include_str!("../../../shaders/tokens.wgsl").into();
+    let w4 = fours(width)?;
+    Kernel::new(text, [w4.div_ceil(16), tokens, 1], &[tokens, w4])
+}
+
+/// Maximum of 3x3 with stride 2: [side, side, channels] -> [side / 2, side / 2, channels].
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for an odd side, and as [`Attention::kernel`].
+pub fn max_pool(side: usize, channels: usize) -> Result<Kernel> {
+    if !side.is_multiple_of(2) {
+        return Err(Error::invalid(format!("a pool of a side of {side}")));
+    }
+    let text = include_str!("../../../shaders/max_pool.wgsl").into();
+    let c4 = fours(channels)?;
+    Kernel::new(text, [c4.div_ceil(16), (side / 2).pow(2), 1], &[side, c4])
+}
+
+/// Generalised mean `(mean max(x, least)^power)^(1 / power)`: [pixels, channels] -> [channels].
+///
+/// # Errors
+/// As [`Attention::kernel`].
+pub fn mean_pool(pixels: usize, channels: usize, power: f32, least: f32) -> Result<Kernel> {
+    let values = Values::default()
+        .with("power", float(power))
+        .with("least", float(least));
+    let text = values.fill(include_str!("../../../shaders/mean_pool.wgsl"));
+    let c4 = fours(channels)?;
+    Kernel::new(text, [c4.div_ceil(16), 1, 1], &[pixels, c4])
+}
+
+/// A row of unit length.
+///
+/// # Errors
+/// As [`Attention::kernel`].
+pub fn unit(width: usize) -> Result<Kernel> {
+    let text = include_str!("../../../shaders/unit.wgsl").into();
+    let w4 = fours(width)?;
+    Kernel::new(text, [w4.div_ceil(16), 1, 1], &[w4])
+}

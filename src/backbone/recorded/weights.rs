@@ -1,0 +1,150 @@
+//! Weights on the device by name, in the form that a family of kernels reads.
+//!
+//! Each tensor is uploaded as it arrives and dropped on the host. The REGISTERS family reads a matrix with its words
+//! transposed, [inputs, outputs], so that neighbouring invocations read neighbouring words.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::graph::scales_of;
+use super::kernel::Family;
+use super::resnet::with_fourth_channel;
+use super::vit::{CLASS_TOKEN, POSITIONS};
+use crate::backbone::load::Decoded;
+use crate::device::{GpuBuffer, GpuHandle};
+use crate::error::{Error, Result};
+use crate::format::model::INT4_GROUP;
+use crate::format::{Architecture, TensorEncoding};
+
+/// Tensors on the device.
+#[derive(Clone, Default)]
+pub struct Weights(HashMap<String, Arc<GpuBuffer>>);
+
+impl Weights {
+    /// The tensor `name`, which has `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where there is none of as many.
+    pub fn of(&self, name: &str, bytes: u64) -> Result<&Arc<GpuBuffer>> {
+        let found = self.0.get(name).filter(|buffer| buffer.bytes() == bytes);
+        found.ok_or_else(|| Error::invalid(format!("the weights {name} have no {bytes} bytes")))
+    }
+}
+
+/// Takes tensors to the device.
+pub struct Uploads {
+    gpu: GpuHandle,
+    family: Family,
+    /// Those that are joined or changed on the way.
+    architecture: Architecture,
+    host: HashMap<String, Vec<f32>>,
+    weights: Weights,
+}
+
+impl Uploads {
+    /// For a backbone of `architecture`.
+    pub fn new(gpu: &GpuHandle, family: Family, architecture: &Architecture) -> Self {
+        Self {
+            gpu: gpu.clone(),
+            family,
+            architecture: architecture.clone(),
+            host: HashMap::new(),
+            weights: Weights::default(),
+        }
+    }
+
+    /// Takes the tensor `name`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a matrix whose sides are no multiples of 4 but for the first convolution's.
+    pub fn take(&mut self, name: &str, tensor: Decoded) -> Result<()> {
+        match tensor {
+            Decoded::Values(values) if matches!(name, "cls_token" | "pos_embed") => {
+                self.host.insert(name.into(), values);
+            }
+            Decoded::Values(values) => self.put(name, bytemuck::cast_slice(&values)),
+            Decoded::Dense {
+                values, outputs, ..
+            } => {
+                let stem = match &self.architecture {
+                    Architecture::Resnet(config) => format!("{}.weight", config.stem().name),
+                    Architecture::Vit(_) => String::new(),
+                };
+                let values = match name == stem {
+                    true => with_fourth_channel(&values),
+                    false => values,
+                };
+                self.words(name, bytemuck::cast_slice(&values), outputs)?;
+            }
+            Decoded::Quantized(matrix) => {
+                let groups = match matrix.encoding {
+                    TensorEncoding::Int4 => matrix.inputs / INT4_GROUP,
+                    _ => 1,
+                };
+                let scales: Vec<f32> = (0..groups)
+                    .flat_map(|group| matrix.scales.iter().skip(group).step_by(groups).copied())
+                    .collect();
+                self.put(&scales_of(name), bytemuck::cast_slice(&scales));
+                let words: Vec<u32> = bytemuck::pod_collect_to_vec(&matrix.codes);
+                self.words(name, &words, matrix.outputs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A matrix [outputs, words].
+    fn words(&mut self, name: &str, words: &[u32], outputs: usize) -> Result<()> {
+        let columns = words.len() / outputs.max(1);
+        if !outputs.is_multiple_of(4) || columns * outputs != words.len() {
+            return Err(Error::invalid(format!("{name} has {outputs} outputs")));
+        }
+        match self.family {
+            Family::Tiles => self.put(name, bytemuck::cast_slice(words)),
+            Family::Registers => {
+                let turned = transposed(words, columns);
+                self.put(name, bytemuck::cast_slice(&turned));
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, name: &str, bytes: &[u8]) {
+        let buffer = self.gpu.owned("weights", bytes.len());
+        self.gpu.queue().write_buffer(&buffer, 0, bytes);
+        self.weights.0.insert(name.into(), Arc::new(buffer));
+    }
+
+    /// All of them, once the last has come.
+    pub fn finish(mut self) -> Weights {
+        if let Architecture::Vit(config) = &self.architecture {
+            let class = self.host.remove("cls_token").unwrap_or_default();
+            let positions = self.host.remove("pos_embed").unwrap_or_default();
+            let (first, rest) = positions.split_at(config.width.min(positions.len()));
+            let class: Vec<f32> = class.iter().zip(first).map(|(c, p)| c + p).collect();
+            let head = config.projection.map(|outputs| vec![0.0f32; outputs]);
+            self.put(CLASS_TOKEN, bytemuck::cast_slice(&class));
+            self.put(POSITIONS, bytemuck::cast_slice(rest));
+            if let Some(bias) = head {
+                self.put("head.bias", bytemuck::cast_slice(&bias));
+            }
+        }
+        self.weights
+    }
+}
+
+/// Words [rows, columns] as [columns, rows], a block of the cache at a time.
+pub fn transposed(words: &[u32], columns: usize) -> Vec<u32> {
+    const BLOCK: usize = 32;
+    let rows = words.len() / columns.max(1);
+    let mut turned = vec![0; words.len()];
+    for top in (0..rows).step_by(BLOCK) {
+        for left in (0..columns).step_by(BLOCK) {
+            for row in top..rows.min(top + BLOCK) {
+                for column in left..columns.min(left + BLOCK) {
+                    turned[column * rows + row] = words[row * columns + column];
+                }
+            }
+        }
+    }
+    turned
+}

@@ -1,0 +1,172 @@
+//! Where computation happens: the CPU, or the one GPU device that a page shares.
+//!
+//! All kernels of the crate use one wgpu device and queue. A process has at most one such device, opened on first
+//! use and again once it was lost. Invariant: a [`Compute::Gpu`] that `backbone::parity` hands out has
+//! passed its check.
+
+mod handle;
+
+use std::cell::{Cell, RefCell};
+use std::ops::Deref;
+use std::rc::Rc;
+
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared};
+use serde::{Deserialize, Serialize};
+
+use crate::backbone::recorded::choose::choose_family;
+use crate::backbone::recorded::kernel::Family;
+use crate::error::{Error, Result};
+use crate::score::kernels::Kernels;
+
+pub use handle::{GpuBuffer, GpuHandle};
+
+/// Which device the caller wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// The faster one, by a short measurement.
+    #[default]
+    Auto,
+    Cpu,
+    WebGpu,
+}
+
+/// The device in use.
+#[derive(Clone)]
+pub enum Compute {
+    Cpu,
+    Gpu(Rc<GpuDevice>),
+}
+
+impl Compute {
+    /// `cpu` or `webgpu`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Gpu(_) => "webgpu",
+        }
+    }
+
+    /// Bytes of weights and results that lie on the GPU; `None` on the CPU.
+    pub fn tensor_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Cpu => None,
+            Self::Gpu(gpu) => Some(gpu.bytes()),
+        }
+    }
+}
+
+/// An opened GPU.
+pub struct GpuDevice {
+    adapter: wgpu::Adapter,
+    handle: GpuHandle,
+    kernels: RefCell<Option<Rc<Kernels>>>,
+    /// Which backbone kernels suit the adapter, once measured.
+    family: Cell<Option<Family>>,
+}
+
+impl Deref for GpuDevice {
+    type Target = GpuHandle;
+
+    fn deref(&self) -> &GpuHandle {
+        &self.handle
+    }
+}
+
+type Opening = Shared<LocalBoxFuture<'static, Result<Rc<GpuDevice>, String>>>;
+
+thread_local! {
+    static OPENING: RefCell<Option<Opening>> = const { RefCell::new(None) };
+}
+
+impl GpuDevice {
+    /// The GPU of this process; the first call opens it, calls at the same time wait for that one.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when there is no usable adapter.
+    pub async fn open() -> Result<Rc<Self>> {
+        loop {
+            let opening = OPENING.with(|opening| {
+                opening
+                    .borrow_mut()
+                    .get_or_insert_with(|| Self::acquire().boxed_local().shared())
+                    .clone()
+            });
+            let opened = opening.clone().await;
+            match opened {
+                Ok(gpu) if !gpu.is_lost() => return Ok(gpu),
+                // A later call may find a GPU, or another than the one that was lost.
+                found => {
+                    OPENING.with(|current| {
+                        let mut current = current.borrow_mut();
+                        if current.as_ref().is_some_and(|now| now.ptr_eq(&opening)) {
+                            *current = None;
+                        }
+                    });
+                    found.map_err(Error::device)?;
+                }
+            }
+        }
+    }
+
+    async fn acquire() -> Result<Rc<Self>, String> {
+        let instance = wgpu::Instance::default();
+        let adapter = instance
+            .request_adapter(&wgpu::RequestAdapterOptions {
+                power_preference: wgpu::PowerPreference::HighPerformance,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| format!("no usable adapter: {e}"))?;
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                // What the adapter has, for large weights; no kernel needs more than the least that all have.
+                required_limits: adapter.limits(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| format!("no usable device: {e}"))?;
+        Ok(Rc::new(Self {
+            adapter,
+            handle: GpuHandle::new(device, queue),
+            kernels: RefCell::new(None),
+            family: Cell::new(None),
+        }))
+    }
+
+    /// The adapter's own description.
+    pub fn description(&self) -> String {
+        let info = self.adapter.get_info();
+        [info.name, info.driver, info.driver_info]
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .unwrap_or_else(|| "unnamed adapter".into())
+    }
+
+    /// Whether the adapter says that it emulates a GPU on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.adapter.get_info().device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// Which backbone kernels suit the adapter: measured on the first call, and remembered.
+    ///
+    /// # Errors
+    /// Those of [`choose_family`].
+    pub async fn family(self: &Rc<Self>) -> Result<Family> {
+        if let Some(family) = self.family.get() {
+            return Ok(family);
+        }
+        let family = choose_family(self).await?;
+        self.family.set(Some(family));
+        Ok(family)
+    }
+
+    /// The scoring kernels, compiled on the first call.
+    pub(crate) fn kernels(&self) -> Rc<Kernels> {
+        self.kernels
+            .borrow_mut()
+            .get_or_insert_with(|| Rc::new(Kernels::new(self.device())))
+            .clone()
+    }
+}

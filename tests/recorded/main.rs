@@ -1,0 +1,35 @@
+//! The backbone kernels on the GPU against their CPU twins, at odd shapes and in both families, and whole passes against
+//! Burn; natively, on whatever Vulkan adapter there is.
+//!
+//! One test function, because a process has one GPU device. Without any adapter it says that it skips;
+//! scripts/test installs a software one.
+
+mod kernels;
+mod networks;
+mod place;
+
+use data_attribution::device::GpuDevice;
+
+#[test]
+fn kernels_equal_their_cpu_twins_and_passes_equal_burn() {
+    let gpu = match pollster::block_on(GpuDevice::open()) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            println!("SKIPPED: {error}");
+            return;
+        }
+    };
+    let start = std::time::Instant::now();
+    let family = pollster::block_on(gpu.family()).unwrap();
+    let elapsed = start.elapsed();
+    println!("{}: {family:?}, chosen in {elapsed:.1?}", gpu.description());
+    assert_eq!(pollster::block_on(gpu.family()).unwrap(), family);
+    kernels::linear_layers_and_their_epilogues(&gpu);
+    kernels::activations_are_exact_to_a_millionth(&gpu);
+    kernels::convolutions_read_their_windows_in_place(&gpu);
+    kernels::attention_at_odd_shapes(&gpu);
+    kernels::norms_tokens_and_pools(&gpu);
+    kernels::impossible_shapes_are_refused(&gpu);
+    networks::passes_equal_burn(&gpu);
+    networks::what_was_loaded_is_freed(&gpu);
+}
