@@ -20,11 +20,6 @@ use crate::preprocess::{DEFAULT_LIMIT_MEGAPIXELS, Pixels, decode};
 use crate::source::http::Http;
 use host::WorkerHost;
 
-unsafe extern "C" {
-    /// Made by the linker; runs what crates registered to run at start-up.
-    fn __wasm_call_ctors();
-}
-
 /// Waits for `milliseconds`; also lets the worker take messages.
 pub(crate) async fn pause(milliseconds: i32) {
     let promise = Promise::new(&mut |resolve, _| {
@@ -284,13 +279,4 @@ fn thrown(error: Error) -> JsValue {
     // A plain object takes any property.
     drop(Reflect::set(&object, &"code".into(), &error.code().into()));
     object.into()
-}
-
-/// Runs the module's static constructors once: Burn's registries are filled by them, and a cdylib
-/// without a `main` has nobody else to call them.
-#[wasm_bindgen(start)]
-pub fn start() {
-    // SAFETY: the linker defines this symbol in every module with constructors, it takes no arguments,
-    // and `start` runs once, before anything else of the module.
-    unsafe { __wasm_call_ctors() };
 }

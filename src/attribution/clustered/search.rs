@@ -304,6 +304,8 @@ impl<'a> Search<'a> {
             })
         });
         let reranked: Vec<Pair> = reranked.collect();
+        let first = self.listed.iter().map_while(|hit| self.exact.get(&hit.id));
+        let first: Vec<f32> = first.copied().collect();
         let last = self.listed.last().copied();
         let is_listed = |row: &ControlRow| {
             let hit = Hit {
@@ -335,6 +337,7 @@ impl<'a> Search<'a> {
         use_it(&State {
             exact: &exact,
             waiting: &waiting,
+            first: &first,
             below: Below {
                 rows: self.rows_read - self.listed.len() as u64,
                 highest: last.map_or(f32::MIN, |hit| hit.score),

@@ -63,6 +63,8 @@ pub struct State<'a> {
     pub exact: &'a [f32],
     /// The listed rows that were not reranked, in descending order of their scores.
     pub waiting: &'a [Candidate],
+    /// Exact scores of the reranked rows before the first waiting one, in descending order of their approximate scores.
+    pub first: &'a [f32],
     pub below: Below<'a>,
     pub unread: Unread<'a>,
     pub error: &'a ErrorModel,

@@ -4,6 +4,10 @@
 //! that of its cluster. The line above which k rows are expected, known and unknown ones together, is where
 //! the true k-th score is likely to be; what is expected above it among rows that are not shown is missed.
 //! The number of candidates follows from this sum and is no constant.
+//!
+//! Errors that are not normal show in the ranking itself: rows that lie close to the query in directions that codes leave out
+//! are hits from far down the list. So how hits thin out from one doubling of the list to the next is a second
+//! estimate of what is missed ([`State::thinning`]), and the larger of the two counts.
 
 use super::normal::exceeds;
 use super::{Candidate, ScoreError, State, curve::Curve};
@@ -16,6 +20,12 @@ const BATCH_ROWS: usize = 64;
 const CERTAIN: f64 = 4.0;
 /// Part of the allowed misses that is left to the waiting rows, whatever the rest has used up.
 const OWN_SHARE: f64 = 0.2;
+/// Fewest reranked rows whose thinning out says something.
+const THINNING_ROWS: usize = 256;
+/// Hits of a doubling are at most this share of those of the one before, in what is expected of those to come.
+const THINNING_MAX: f64 = 0.7;
+/// Reranked rows from which on thinning out asks for no more: what is left is a few hits for many bytes, and stated.
+const THINNING_MOST: usize = 7168;
 
 /// How good an answer is wanted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,6 +100,9 @@ impl Rule {
             }
             wanted -= 1;
         }
+        if state.thinning(line) > allowed && state.first.len() < THINNING_MOST {
+            wanted = wanted.max(state.first.len().min(THINNING_MOST));
+        }
         wanted.max(lacking)
     }
 }
@@ -107,6 +120,20 @@ impl State<'_> {
         let approximate = f64::from(approximate);
         let error = self.error.at(approximate);
         exceeds(line - approximate, error.mean, error.deviation)
+    }
+
+    /// Expected number of waiting rows above `line` by how such rows thin out down the list: the last doubling of it has
+    /// so many of them, and each to come a part of those of the one before.
+    fn thinning(&self, line: f64) -> f64 {
+        let count = self.first.len();
+        if count < THINNING_ROWS || self.waiting.is_empty() {
+            return 0.0;
+        }
+        let above = |rows: &[f32]| rows.iter().filter(|s| f64::from(**s) > line).count() as f64;
+        let before = above(&self.first[count / 4..count / 2]);
+        let last = above(&self.first[count / 2..]);
+        let part = ((last + 0.5) / (before + 1.0)).min(THINNING_MAX);
+        (last * part / (1.0 - part)).min(self.waiting.len() as f64)
     }
 
     /// Expected number of rows above `line` among those that are in no list.
@@ -166,6 +193,7 @@ impl State<'_> {
             .skip(shown)
             .map(|row| self.chance(row, line))
             .sum();
+        let missed = f64::max(missed, self.thinning(line));
         (1.0 - (missed + self.unlisted_above(line)) / k as f64).clamp(0.0, 1.0)
     }
 }

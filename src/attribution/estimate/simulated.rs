@@ -245,9 +245,12 @@ impl<'a> Reading<'a> {
             })
             .unzip();
         let line = best.last().map_or(0.0, |row| row.0.into());
+        let first = self.listed.iter().take_while(|row| self.reranked[**row]);
+        let first: Vec<f32> = first.map(|row| self.pair(*row).exact).collect();
         what(&State {
             exact: &exact,
             waiting: &waiting,
+            first: &first,
             below: Below {
                 rows: self.below,
                 highest: self.highest,

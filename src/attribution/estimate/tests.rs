@@ -102,7 +102,8 @@ fn the_interval_holds_the_sum_as_often_as_it_says() {
         // 200 draws of 0.95 have a deviation of 0.015.
         assert!(cover >= 0.92, "{inv_tau} {offset}: {cover}");
         assert!(
-            off < error && width < 8.0 * error && bias.abs() < error,
+            // Errors are normal here, so an interval with room for others is wide.
+            off < error && width < 16.0 * error && bias.abs() < error,
             "{off} {width} {bias}"
         );
     }

@@ -5,6 +5,11 @@
 //! are submitted one after the other, so that progress shows and a caller can give up. Invariants: a
 //! kernel's output buffer is none of its inputs; runs do not overlap, as each awaits its readback.
 
+#![allow(
+    clippy::arc_with_non_send_sync,
+    reason = "shared between threads natively; a browser's handles are not, and need not be"
+)]
+
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;

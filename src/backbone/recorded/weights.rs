@@ -3,6 +3,11 @@
 //! Each tensor is uploaded as it arrives and dropped on the host. The REGISTERS family reads a matrix with its words
 //! transposed, [inputs, outputs], so that neighbouring invocations read neighbouring words.
 
+#![allow(
+    clippy::arc_with_non_send_sync,
+    reason = "shared between threads natively; a browser's handles are not, and need not be"
+)]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

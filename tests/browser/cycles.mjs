@@ -1,0 +1,55 @@
+// Opens an index, asks it and disposes of it, again and again, and reads what memory that leaves.
+//
+// The worker is served with a few lines that keep hold of the module's memory. Where processes are counted, it is what
+// the operating system holds for them, so it has noise of its own.
+
+import { readFileSync } from "node:fs";
+import { openPage } from "./browser.mjs";
+
+/** Runs before the worker. */
+function memoryTold() {
+  let memory;
+  for (const name of ["instantiate", "instantiateStreaming"]) {
+    const original = WebAssembly[name];
+    WebAssembly[name] = async (...given) => {
+      const made = await original.apply(WebAssembly, given);
+      memory = (made.instance ?? made).exports.memory;
+      return made;
+    };
+  }
+  const post = self.postMessage.bind(self);
+  self.postMessage = (message, ...rest) => {
+    const told = message.type === "done" && memory ? { ...message, value: { ...message.value, wasmBytes: memory.buffer.byteLength } } : message;
+    post(told, ...rest);
+  };
+}
+
+const resident = (pid) => 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
+
+/** A list of {wasmBytes, deviceBytes, heapBytes, gpuProcessBytes, score}, one a cycle. */
+export async function cycles({ browser, server, manifest, query, device, count, onCycle = () => {} }) {
+  server.faults.set("/worker.js", (n, body) => ({ body: `(${memoryTold})();\n${body}` }));
+  const { context, page } = await openPage(browser, `${server.url}/blank.html`);
+  const protocol = await browser.newBrowserCDPSession();
+  const ofPage = await context.newCDPSession(page);
+  const { processInfo } = await protocol.send("SystemInfo.getProcessInfo");
+  const gpu = processInfo.find(({ type }) => type === "GPU")?.id;
+  const found = [];
+  for (let i = 0; i < count; i++) {
+    const cycle = await page.evaluate(async ([manifest, query, device]) => {
+      const { Attributor } = await import("/data-attribution.js");
+      const attributor = await Attributor.open(manifest, { device });
+      const result = await attributor.attribute(query, { topK: 10 });
+      const cycle = { wasmBytes: result.wasmBytes, deviceBytes: attributor.info.deviceBytes, score: result.hits[0].score };
+      attributor.dispose();
+      return cycle;
+    }, [manifest, query, device]);
+    await ofPage.send("HeapProfiler.collectGarbage");
+    const heap = await ofPage.send("Runtime.getHeapUsage");
+    found.push({ ...cycle, heapBytes: heap.usedSize, gpuProcessBytes: gpu ? resident(gpu) : 0 });
+    onCycle(i, found.at(-1));
+  }
+  await context.close();
+  server.faults.delete("/worker.js");
+  return found;
+}
