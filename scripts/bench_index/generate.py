@@ -48,7 +48,7 @@ SAMPLE = 3045
 # Statistic: real value, tolerance.
 REAL = {
     "mean norm": (0.794, 0.01), "participation ratio": (48.0, 3.0),
-    "residual at 16": (0.76, 0.02), "residual at 64": (0.68, 0.02), "residual at 256": (0.63, 0.02),
+    "residual at 16": (0.76, 0.02), "residual at 64": (0.68, 0.025), "residual at 256": (0.63, 0.02),
 }
 
 
