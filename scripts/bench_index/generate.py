@@ -33,8 +33,9 @@ DUPLICATES = 0.12
 # Members of a level below one of the level above it, and the exponents of their sizes.
 LEVELS = (20, 9, 24, 12)
 ZIPF = (0.6, 0.4, 0.5, 0.6)
-# Of the variance: themes, topics, motifs, leaves, noise.
-SHARES = (0.273, 0.05, 0.25, 0.18, 0.247)
+# Of the variance: themes, topics, motifs, leaves; the rest is noise, which more dimensions make more even, so that themes are given more.
+SHARES = (0.273, 0.05, 0.25, 0.18)
+THEMES_OF = {768: 0.285}
 # Eigenvalue j of a level is (j + OFFSET)^-exponent.
 EXPONENTS = (1.7, 0.8, 0.8, 1.0, 1.0)
 OFFSET = 4
@@ -86,7 +87,8 @@ class Mixture:
         variance = 1 - MEAN**2
         # Levels of centres: each set is that of its parents, moved.
         centres, sizes, self.theme = np.zeros((1, d), np.float32), np.ones(1), np.zeros(1, int)
-        for level, (children, exponent, share) in enumerate(zip(LEVELS, ZIPF, SHARES)):
+        shares = (THEMES_OF.get(d, SHARES[0]), *SHARES[1:])
+        for level, (children, exponent, share) in enumerate(zip(LEVELS, ZIPF, shares)):
             sizes = np.concatenate([size * zipf(random, children, exponent) for size in sizes])
             moves = random.normal(size=(len(sizes), d))
             if level == 0:
@@ -100,7 +102,7 @@ class Mixture:
         self.spreads = np.exp(0.25 * random.normal(size=len(sizes))).astype(np.float32)
         # A theme's noise has the common basis, turned a little: half of it lies in a basis of its own.
         self.bases = [np.linalg.qr(common + basis(random, d))[0].astype(np.float32) for _ in range(LEVELS[0])]
-        self.deviations = spectrum(d, EXPONENTS[-1], variance * SHARES[-1])
+        self.deviations = spectrum(d, EXPONENTS[-1], variance * (1 - sum(shares)))
         self.shift = SHIFT * normalised(random.normal(size=d) * spectrum(d, 0.5, 1) @ common.T).astype(np.float32)
 
     def noise(self, random, leaves):

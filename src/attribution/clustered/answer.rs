@@ -69,9 +69,9 @@ impl<S: Source> Attributor<S> {
             self.rerank(index, &mut search, course, &rows, host).await?;
             self.show(index, &search, course, k, host).await?;
         }
-        let probes = search.probes(&self.manifest.calibrator).await?;
-        if !probes.is_empty() {
-            self.rerank(index, &mut search, course, &probes, host)
+        let drawn = search.draw(&self.manifest.calibrator).await?;
+        if !drawn.is_empty() {
+            self.rerank(index, &mut search, course, &drawn, host)
                 .await?;
         }
         self.conclude(index, search, course, k).await

@@ -10,8 +10,8 @@ use super::ClusteredIndex;
 use super::control::{ControlRow, control_scores, prior};
 use crate::attribution::Quality;
 use crate::attribution::estimate::{
-    Below, Candidate, ClusterScores, Curve, ErrorModel, Pair, ResidualVariance, Rule, ScoreError,
-    State, Unread, expected_hits, file_order, mass, tail_share,
+    Below, Candidate, ClusterScores, Curve, Draw, Drawn, ErrorModel, Pair, ResidualVariance, Rule,
+    ScoreError, State, Unread, expected_hits, file_order, mass, tail_share,
 };
 use crate::error::{Error, Result};
 use crate::format::Calibrator;
@@ -24,8 +24,9 @@ const FAST_UNREAD: f64 = 0.03;
 
 /// An interval of the sum of influences that reaches further than this share to each side is narrowed by
 /// reranking so many rows that stand for the others.
-const PROBED_WIDTH: f64 = 0.01;
-const PROBES: usize = 256;
+const DRAWN_WIDTH: f64 = 0.01;
+const DRAWS: usize = 256;
+const DRAWS_FAST: usize = 64;
 
 /// What is known so far.
 pub(super) struct Search<'a> {
@@ -50,6 +51,8 @@ pub(super) struct Search<'a> {
     exact: HashMap<u32, f32>,
     /// Steps of the int8 codes of those rows.
     steps: HashMap<u32, f32>,
+    /// See [`Drawn::rest`], and row and size of each drawn row.
+    drawn: Option<(f64, Vec<(u32, f64)>)>,
 }
 
 impl<'a> Search<'a> {
@@ -91,7 +94,7 @@ impl<'a> Search<'a> {
         });
         let clusters: Vec<ClusterScores> = clusters.collect();
         let projected = query.projected().to_vec();
-        let listed_rows = rule.rows.min(head.rows as usize);
+        let listed_rows = rule.listed.min(head.rows as usize);
         Ok(Self {
             read: vec![false; clusters.len()],
             scorer: scorer(query.clone(), listed_rows)?,
@@ -108,6 +111,7 @@ impl<'a> Search<'a> {
             listed: Vec::new(),
             exact: HashMap::new(),
             steps: HashMap::new(),
+            drawn: None,
         })
     }
 
@@ -174,22 +178,25 @@ impl<'a> Search<'a> {
         self.waiting().take(count).map(|hit| hit.id).collect()
     }
 
-    /// Rows that would narrow the interval of the sum of influences, where it is wide.
-    pub async fn probes(&mut self, calibrator: &Calibrator) -> Result<Vec<u32>> {
-        let Some(curve) = self.curve(calibrator).filter(|_| !self.fast) else {
+    /// Rows that would narrow the interval of the sum of influences, where it is wide; the last rows to be reranked.
+    pub async fn draw(&mut self, calibrator: &Calibrator) -> Result<Vec<u32>> {
+        let Some(curve) = self.curve(calibrator) else {
             return Ok(Vec::new());
         };
         let below = self.below(calibrator, curve.best as f32).await?;
-        let positions = self.with_state(|state| {
+        let draws = if self.fast { DRAWS_FAST } else { DRAWS };
+        let draw = self.with_state(|state| {
             let total = mass::total(state, &curve, below);
-            let wide = total.high - total.low > 2.0 * PROBED_WIDTH * total.value;
-            match wide {
-                true => mass::probes(state, &curve, PROBES),
-                false => Vec::new(),
-            }
+            let wide = total.high - total.low > 2.0 * DRAWN_WIDTH * total.value;
+            wide.then(|| Draw::new(state, &curve, draws))
         });
+        let Some(draw) = draw else {
+            return Ok(Vec::new());
+        };
         let waiting: Vec<u32> = self.waiting().map(|hit| hit.id).collect();
-        Ok(positions.into_iter().map(|at| waiting[at]).collect())
+        let drawn = draw.drawn.iter().map(|row| (waiting[row.0], row.1));
+        self.drawn = Some((draw.rest, drawn.collect()));
+        Ok(draw.positions().map(|at| waiting[at]).collect())
     }
 
     /// Takes note of the fine row of `row`.
@@ -334,6 +341,9 @@ impl<'a> Search<'a> {
         let rest_control: Vec<(usize, f32)> = rest_control.collect();
         let control: Vec<Pair> = self.control.iter().map(|row| row.scores).collect();
         let error = ErrorModel::new(&control, &reranked, self.prior);
+        let drawn = self.drawn.iter().flat_map(|drawn| &drawn.1);
+        let drawn = drawn.filter_map(|(row, size)| Some((*size, *self.exact.get(row)?)));
+        let drawn: Vec<(f64, f32)> = drawn.collect();
         use_it(&State {
             exact: &exact,
             waiting: &waiting,
@@ -349,6 +359,10 @@ impl<'a> Search<'a> {
                 control: &rest_control,
             },
             error: &error,
+            drawn: self.drawn.as_ref().map(|(rest, _)| Drawn {
+                rest: *rest,
+                rows: &drawn,
+            }),
         })
     }
 }

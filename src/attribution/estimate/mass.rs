@@ -1,9 +1,8 @@
 //! The calibrator's sum over all rows, `sum_i max(exp(inv_tau (s_i - s_max)) + b, 0)`, with an interval.
 //!
-//! Reranked rows count exactly. A waiting row counts with the expectation over its exact score given its
-//! approximate one. Rows below are known by the sum of the calibrator over their approximate scores,
-//! which is corrected by the ratio of expectation to approximation over the control rows among them: a
-//! ratio of two functions of the same score, so that a few thousand rows suffice. Unread rows have the
+//! Reranked rows count exactly. Waiting rows count with what a draw of them shows, and without one with the expectation
+//! over their exact scores given their approximate ones. Rows below are known by the sum of the calibrator over their
+//! approximate scores, which is corrected by the ratio of exact to approximate over the control rows among them. Unread rows have the
 //! expectation by their cluster's scores, corrected by the ratio of what the control rows among them have
 //! to what they were expected to have. The variances of these parts give the interval.
 
@@ -15,9 +14,9 @@ use super::{ScoreError, State, recall};
 
 /// Two-sided 95 % of the normal distribution.
 const NORMAL_95: f64 = 1.959_963_984_540_054;
-/// What the deviations are short by, as smooth curves do not follow every bend and errors are not normal. Measured on
-/// a million generated CLIP-like features: 1.02 to 1.10 where errors are nearly normal, about 2 where rows lie in tight groups,
-/// which an index cannot tell. Intervals err on the wide side.
+/// What the deviations of the model of errors are short by, as smooth curves do not follow every bend and errors are not normal.
+/// Measured on a million generated CLIP-like features: 1.02 to 1.10 where errors are nearly normal, about 2 where rows lie in
+/// tight groups, which an index cannot tell. Intervals err on the wide side.
 const MARGIN: f64 = 2.2;
 /// Least half width of an interval that is not exact, as a share of the sum.
 const RARE: f64 = 0.001;
@@ -84,6 +83,11 @@ struct Sum {
 }
 
 impl Sum {
+    /// A variance by the model of errors, see [`MARGIN`].
+    fn spread_of_model(&mut self, variance: f64, rows: f64) {
+        self.spread(MARGIN * MARGIN * variance, rows);
+    }
+
     fn spread(&mut self, variance: f64, rows: f64) {
         self.variance += variance;
         self.doubt += variance * variance / rows.max(1.0);
@@ -96,7 +100,7 @@ impl Sum {
         } else {
             0.0
         };
-        MARGIN * NORMAL_95 * (1.0 + inverse * (NORMAL_95 * NORMAL_95 + 1.0) / 4.0)
+        NORMAL_95 * (1.0 + inverse * (NORMAL_95 * NORMAL_95 + 1.0) / 4.0)
     }
 }
 
@@ -133,9 +137,9 @@ impl Slopes {
     fn spread(&self, state: &State, sum: &mut Sum) {
         let fitted = state.error.rows() as f64;
         let effective = self.noise * self.noise / self.noise_squares.max(f64::MIN_POSITIVE);
-        sum.spread(self.noise, effective);
-        sum.spread(state.error.mean_variance(&self.by_mean), fitted.sqrt());
-        sum.spread(
+        sum.spread_of_model(self.noise, effective);
+        sum.spread_of_model(state.error.mean_variance(&self.by_mean), fitted.sqrt());
+        sum.spread_of_model(
             (self.by_variance * state.error.variance_error()).powi(2),
             fitted.sqrt(),
         );
@@ -156,67 +160,15 @@ pub fn total(state: &State, curve: &Curve, below: f64) -> Mass {
     }
     let mut rest = Sum::default();
     let mut slopes = Slopes::default();
-    let mut clusters: BTreeMap<u32, f64> = BTreeMap::new();
-    for row in state.waiting {
-        let approximate = f64::from(row.approximate);
-        let error = state.error.within(approximate, row.cluster);
-        let moments = slopes.add(state, curve, approximate, error, 1.0, 1.0);
-        rest.value += moments.value;
-        *clusters.entry(row.cluster).or_default() += moments.by_mean;
-    }
-    // Rows of a cluster move together.
-    for (cluster, slope) in &clusters {
-        rest.spread(
-            slope * slope * state.error.clusters().of(*cluster).variance,
-            PART_ROWS,
-        );
-    }
-    let mut add = |approximate: f32, weight: f64, rows: f64| {
-        let approximate = f64::from(approximate);
-        let error = state.error.at(approximate);
-        slopes
-            .add(state, curve, approximate, error, weight, rows)
-            .value
-    };
-    let control = state.below.control;
-    let rows = state.below.rows as f64;
-    if rows > 0.0 {
-        let approximate: Vec<f64> = control
-            .iter()
-            .map(|p| curve.of(f64::from(p.approximate)))
-            .collect();
-        let sum: f64 = approximate.iter().sum();
-        let count = control.len() as f64;
-        if control.is_empty() {
-            let value = rows * add(state.below.highest, rows, rows);
-            rest.value += value;
-            rest.spread(value * value, 1.0);
-        } else {
-            // Without mass in the approximate scores the rows themselves are what is expanded.
-            let (auxiliary, known): (Vec<f64>, f64) = if sum > 0.0 && below > 0.0 {
-                (approximate, below)
-            } else {
-                (vec![1.0; control.len()], rows)
-            };
-            let expansion = known / auxiliary.iter().sum::<f64>();
-            let values: Vec<f64> = control
-                .iter()
-                .map(|p| add(p.approximate, expansion, rows / count))
-                .collect();
-            let value: f64 = values.iter().sum::<f64>() * expansion;
-            let ratio = value / known;
-            let left: f64 = values
-                .iter()
-                .zip(&auxiliary)
-                .map(|(v, a)| (v - ratio * a).powi(2))
-                .sum();
-            rest.value += value;
-            rest.spread(
-                left * expansion * expansion * count / (count - 1.0).max(1.0),
-                effective(&values),
-            );
+    match state.drawn.filter(|drawn| !drawn.rows.is_empty()) {
+        Some(drawn) => {
+            let others = drawn.others(curve);
+            rest.value += others.value;
+            rest.spread(others.variance, others.rows);
         }
+        None => waiting(state, curve, &mut rest, &mut slopes),
     }
+    scored_below(state, curve, below, &mut rest);
     slopes.spread(state, &mut rest);
     unread(state, curve, &mut rest);
     let deviation = rest.variance.sqrt();
@@ -238,32 +190,60 @@ pub fn total(state: &State, curve: &Curve, below: f64) -> Mass {
     }
 }
 
-/// Positions in `state.waiting`, ascending, of up to `count` rows whose exact scores would narrow the
-/// interval: a systematic sample with chances as the rows' expected parts of the sum. As they are chosen
-/// by their approximate scores alone they may enter the model of the errors like other reranked rows.
-pub fn probes(state: &State, curve: &Curve, count: usize) -> Vec<usize> {
-    let parts: Vec<f64> = state
-        .waiting
-        .iter()
-        .map(|row| {
-            let approximate = f64::from(row.approximate);
-            let error = state.error.within(approximate, row.cluster);
-            curve
-                .moments(approximate + error.mean, error.deviation)
-                .value
-        })
-        .collect();
-    let step = parts.iter().sum::<f64>() / count.max(1) as f64;
-    let (mut sum, mut next) = (0.0, 0.5 * step);
-    let mut chosen = Vec::new();
-    for (position, part) in parts.iter().enumerate() {
-        sum += part;
-        if sum > next && chosen.len() < count {
-            chosen.push(position);
-            next = sum.max(next + step);
-        }
+/// Adds the waiting rows by the model of errors.
+fn waiting(state: &State, curve: &Curve, rest: &mut Sum, slopes: &mut Slopes) {
+    let mut clusters: BTreeMap<u32, f64> = BTreeMap::new();
+    for row in state.waiting {
+        let approximate = f64::from(row.approximate);
+        let error = state.error.within(approximate, row.cluster);
+        let moments = slopes.add(state, curve, approximate, error, 1.0, 1.0);
+        rest.value += moments.value;
+        *clusters.entry(row.cluster).or_default() += moments.by_mean;
     }
-    chosen
+    // Rows of a cluster move together.
+    for (cluster, slope) in &clusters {
+        rest.spread_of_model(
+            slope * slope * state.error.clusters().of(*cluster).variance,
+            PART_ROWS,
+        );
+    }
+}
+
+/// Adds the rows that are in no list; `known` is the sum of the calibrator over their approximate scores.
+fn scored_below(state: &State, curve: &Curve, known: f64, rest: &mut Sum) {
+    let expected = |approximate: f32| {
+        let approximate = f64::from(approximate);
+        let error = state.error.at(approximate);
+        let moments = curve.moments(approximate + error.mean, error.deviation);
+        moments.value
+    };
+    let (rows, control) = (state.below.rows as f64, state.below.control);
+    if control.is_empty() {
+        let value = rows * expected(state.below.highest);
+        rest.value += value;
+        rest.spread(value * value, 1.0);
+        return;
+    }
+    let of = |score: f32| curve.of(f64::from(score));
+    let count = control.len() as f64;
+    let approximate: Vec<f64> = control.iter().map(|p| of(p.approximate)).collect();
+    // Where approximate scores have none of the sum, rows are what is expanded.
+    let (auxiliary, known) = match known > 0.0 && approximate.iter().any(|a| *a > 0.0) {
+        true => (approximate, known),
+        false => (vec![1.0; control.len()], rows),
+    };
+    let values: Vec<f64> = control.iter().map(|p| of(p.exact)).collect();
+    // A few rows by expectation: a sample without any mass does not show that there is none.
+    let prior = control.iter().map(|p| expected(p.approximate)).sum::<f64>() * PRIOR_ROWS / count;
+    let sum = auxiliary.iter().sum::<f64>() * (1.0 + PRIOR_ROWS / count);
+    let ratio = (values.iter().sum::<f64>() + prior) / sum;
+    let pairs = values.iter().zip(&auxiliary);
+    let left: f64 = pairs.map(|(v, a)| (v - ratio * a).powi(2)).sum();
+    rest.value += ratio * known;
+    rest.spread(
+        (left + prior * prior / PRIOR_ROWS) * (known / sum).powi(2),
+        effective(&values) + PRIOR_ROWS,
+    );
 }
 
 /// Adds the rows that were not read.

@@ -11,6 +11,7 @@
 
 pub mod clusters;
 pub mod curve;
+pub mod draw;
 pub mod error;
 pub mod mass;
 pub mod normal;
@@ -23,6 +24,7 @@ mod simulated;
 mod tests;
 
 pub use curve::Curve;
+pub use draw::{Draw, Drawn};
 pub use error::{ErrorModel, Pair, ScoreError};
 pub use mass::{Mass, Share};
 pub use order::{ClusterScores, ResidualVariance, expected_hits, file_order, tail_share};
@@ -68,6 +70,8 @@ pub struct State<'a> {
     pub below: Below<'a>,
     pub unread: Unread<'a>,
     pub error: &'a ErrorModel,
+    /// A draw of waiting rows that was reranked last.
+    pub drawn: Option<Drawn<'a>>,
 }
 
 impl State<'_> {

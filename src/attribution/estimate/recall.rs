@@ -35,8 +35,14 @@ pub struct Rule {
     pub recall: f64,
     /// Most rows to rerank in all.
     pub rows: usize,
+    /// Best rows by code to keep; those that are not reranked stand for themselves in the estimates.
+    pub listed: usize,
     /// All rows above the calibrator's line are reranked, where they are no more than this in all.
     pub certify: usize,
+}
+
+fn listed(k: usize) -> usize {
+    (8 * k).max(16_384)
 }
 
 impl Rule {
@@ -45,7 +51,8 @@ impl Rule {
         Self {
             k,
             recall: 0.995,
-            rows: (8 * k).max(16_384),
+            rows: listed(k),
+            listed: listed(k),
             certify: 6144,
         }
     }
@@ -56,6 +63,7 @@ impl Rule {
             k,
             recall: 0.95,
             rows: 2 * k + 200,
+            listed: listed(k),
             certify: 0,
         }
     }

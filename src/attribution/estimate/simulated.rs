@@ -104,6 +104,7 @@ pub struct Reading<'a> {
     listed: Vec<usize>,
     is_listed: Vec<bool>,
     reranked: Vec<bool>,
+    drawn: Option<(f64, Vec<(usize, f64)>)>,
     control: Vec<usize>,
     below: u64,
     highest: f32,
@@ -172,6 +173,7 @@ impl<'a> Reading<'a> {
             highest: rows.last().map_or(-1.0, |row| scores.approximate[*row]),
             listed: rows,
             reranked: vec![false; count],
+            drawn: None,
             is_listed,
             laws,
             control: (0..control).map(|_| sequence.below(count)).collect(),
@@ -247,6 +249,9 @@ impl<'a> Reading<'a> {
         let line = best.last().map_or(0.0, |row| row.0.into());
         let first = self.listed.iter().take_while(|row| self.reranked[**row]);
         let first: Vec<f32> = first.map(|row| self.pair(*row).exact).collect();
+        let drawn = self.drawn.iter().flat_map(|drawn| &drawn.1);
+        let drawn = drawn.map(|(row, size)| (*size, self.pair(*row).exact));
+        let drawn: Vec<(f64, f32)> = drawn.collect();
         what(&State {
             exact: &exact,
             waiting: &waiting,
@@ -262,6 +267,10 @@ impl<'a> Reading<'a> {
                 control: &unread,
             },
             error: &error,
+            drawn: self.drawn.as_ref().map(|(rest, _)| Drawn {
+                rest: *rest,
+                rows: &drawn,
+            }),
         })
     }
 
@@ -286,6 +295,25 @@ impl<'a> Reading<'a> {
 
     /// Reranks by `rule` to its end.
     pub fn run(mut self, rule: &Rule, inv_tau: f64, offset: f64) -> Outcome {
+        self.rerank(rule, inv_tau, offset);
+        self.outcome(inv_tau, offset)
+    }
+
+    /// Reranks by `rule` to its end, then a draw of `count`.
+    pub fn drawing(mut self, rule: &Rule, inv_tau: f64, offset: f64, count: usize) -> Outcome {
+        self.rerank(rule, inv_tau, offset);
+        let draw = self.at(|state| Draw::new(state, &self.curve(state, inv_tau, offset).0, count));
+        let waiting = self.listed.iter().filter(|row| !self.reranked[**row]);
+        let waiting: Vec<usize> = waiting.copied().collect();
+        for position in draw.positions() {
+            self.reranked[waiting[position]] = true;
+        }
+        let drawn = draw.drawn.iter().map(|(at, size)| (waiting[*at], *size));
+        self.drawn = Some((draw.rest, drawn.collect()));
+        self.outcome(inv_tau, offset)
+    }
+
+    fn rerank(&mut self, rule: &Rule, inv_tau: f64, offset: f64) {
         loop {
             let next = self.at(|state| {
                 let curve = state.exact.first().map(|best| Curve {
@@ -303,6 +331,9 @@ impl<'a> Reading<'a> {
             assert_eq!(rows.len(), next);
             rows.into_iter().for_each(|row| self.reranked[row] = true);
         }
+    }
+
+    fn outcome(&self, inv_tau: f64, offset: f64) -> Outcome {
         let mut best = self.scores.exact.clone();
         best.sort_by(|a, b| b.total_cmp(a));
         let k = self.k.min(best.len());
