@@ -76,7 +76,15 @@ impl FileRef {
                 found: format!("{} bytes", bytes.len()),
             });
         }
-        let found = sha256_hex(bytes);
+        self.check_digest(&Sha256::digest(bytes).into())
+    }
+
+    /// Checks that `found`, a SHA-256 of content of this length, is the pinned one.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] when it is not.
+    pub(crate) fn check_digest(&self, found: &[u8; 32]) -> Result<()> {
+        let found = hex(found);
         // A reference of `named` has the digits of a name; in JSON only whole digests pass `validate`.
         let pinned = [NAME_DIGITS, found.len()].contains(&self.sha256.len());
         if !pinned || !found.starts_with(&self.sha256) {

@@ -262,7 +262,10 @@ impl Fetcher {
             return Ok(Vec::new());
         };
         let mut body = Body::new(&body);
-        let mut bytes = Vec::new();
+        // Of a compressed body this is less than comes: a hint.
+        let stated = response.headers().get("content-length");
+        let stated = stated.and_then(|length| length.parse::<u64>().ok());
+        let mut bytes = Vec::with_capacity(stated.unwrap_or(0).min(bytes_max) as usize);
         while let Some(chunk) = unless_stalled(body.next()).await?.map_err(broken)? {
             let length = u64::from(chunk.length());
             if bytes.len() as u64 + length > bytes_max {
@@ -272,7 +275,9 @@ impl Fetcher {
                     found: "more".into(),
                 }));
             }
-            bytes.extend_from_slice(&chunk.to_vec());
+            let start = bytes.len();
+            bytes.resize(start + chunk.length() as usize, 0);
+            chunk.copy_to(&mut bytes[start..]);
             on_bytes(length);
         }
         Ok(bytes)

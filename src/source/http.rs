@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use futures_util::{StreamExt, stream};
 use web_sys::{AbortSignal, RequestCache};
 
+use super::browser_digest::verify;
 use super::fetch::Fetcher;
 use super::verified_cache::VerifiedCache;
 use super::{Fetched, MANIFEST_BYTES_MAX, RowRange, Source};
@@ -67,21 +68,25 @@ impl Source for Http {
             reported.set(reported.get() + new);
             on_bytes(new);
         };
-        let mut bytes = self
+        let fetched = self
             .fetcher
             .whole(&file.file, file.bytes, RequestCache::Default, &count_once)
             .await;
-        if bytes
-            .as_ref()
-            .map_or_else(is_integrity, |bytes| file.verify(bytes).is_err())
-        {
-            bytes = self
-                .fetcher
-                .whole(&file.file, file.bytes, RequestCache::Reload, &|_| {})
-                .await;
-        }
-        let bytes = bytes?;
-        file.verify(&bytes)?;
+        let verified = match fetched {
+            Ok(bytes) => verify(file, &bytes).await.map(|()| bytes),
+            Err(error) => Err(error),
+        };
+        let bytes = match verified {
+            Err(error) if is_integrity(&error) => {
+                let again = self
+                    .fetcher
+                    .whole(&file.file, file.bytes, RequestCache::Reload, &|_| {})
+                    .await?;
+                verify(file, &again).await?;
+                again
+            }
+            other => other?,
+        };
         count_once(u64::MAX);
         self.cache.put(&url, &bytes).await;
         Ok(Fetched {

@@ -5,6 +5,8 @@
 //! [`Source::read_ranges`] and [`Source::kept_rows`], are not checked here: [`row_store`] does that.
 
 #[cfg(target_arch = "wasm32")]
+mod browser_digest;
+#[cfg(target_arch = "wasm32")]
 mod fetch;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;

@@ -12,6 +12,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Cache, CacheStorage, Request, Response};
 
+use super::browser_digest::verify;
 use crate::format::FileRef;
 
 /// Name of the cache; rises with the format.
@@ -45,7 +46,7 @@ impl VerifiedCache {
     /// The verified bytes of `file`, stored under `url`.
     pub async fn get(&self, url: &str, file: &FileRef) -> Option<Vec<u8>> {
         let bytes = self.get_unpinned(url).await?;
-        if file.verify(&bytes).is_ok() {
+        if verify(file, &bytes).await.is_ok() {
             return Some(bytes);
         }
         self.delete(url).await;

@@ -53,7 +53,7 @@ impl QuantizedPanels {
             padded,
             segment,
             scales: lay_out_scales(outputs, padded.div_ceil(segment), of_segments),
-            codes: lay_out(codes, inputs, [padded / 2, 2], 0),
+            codes: lay_out::<_, 2>(codes, inputs, padded / 2, 0),
             four_bits: false,
         }
     }
@@ -72,7 +72,7 @@ impl QuantizedPanels {
             padded: inputs,
             segment: GROUP,
             scales: lay_out_scales(outputs, groups, of_groups),
-            codes: lay_out(codes, inputs / 2, [inputs / 2, 1], 0x88),
+            codes: lay_out::<_, 1>(codes, inputs / 2, inputs / 2, 0x88),
             four_bits: true,
         }
     }
@@ -107,20 +107,31 @@ impl DensePanels {
         Self {
             outputs: values.len() / inputs,
             inputs,
-            values: lay_out(values, inputs, [inputs, 1], 0.0),
+            values: lay_out::<_, 1>(values, inputs, inputs, 0.0),
         }
     }
 }
 
-/// Rows of `inputs` values as panels [ceil(rows / 8), steps, 8, side], `padding` beyond the values.
-fn lay_out<T: Copy>(values: &[T], inputs: usize, [steps, side]: [usize; 2], padding: T) -> Vec<T> {
-    let rows = values.len() / inputs.max(1);
-    let mut panels = vec![padding; rows.div_ceil(LANES) * steps * LANES * side];
-    let of_panel = panels.chunks_exact_mut((steps * LANES * side).max(1));
-    for (panel, rows) in of_panel.zip(values.chunks(LANES * inputs.max(1))) {
-        for (lane, row) in rows.chunks_exact(inputs.max(1)).enumerate() {
-            for (step, values) in panel.chunks_exact_mut(LANES * side).zip(row.chunks(side)) {
-                step[lane * side..][..values.len()].copy_from_slice(values);
+/// Rows of `inputs` values as panels [ceil(rows / 8), steps, 8, SIDE], `padding` beyond the values.
+fn lay_out<T: Copy, const SIDE: usize>(
+    values: &[T],
+    inputs: usize,
+    steps: usize,
+    padding: T,
+) -> Vec<T> {
+    let inputs = inputs.max(1);
+    let mut panels = vec![padding; (values.len() / inputs).div_ceil(LANES) * steps * LANES * SIDE];
+    let of_panel = panels.chunks_exact_mut((steps * LANES * SIDE).max(1));
+    for (panel, rows) in of_panel.zip(values.chunks(LANES * inputs)) {
+        let (cells, _) = panel.as_chunks_mut::<SIDE>();
+        for (lane, row) in rows.chunks_exact(inputs).enumerate() {
+            // Cells of a known size: this is run over every weight when a model is opened.
+            let (whole, rest) = row.as_chunks::<SIDE>();
+            for (step, values) in whole.iter().enumerate() {
+                cells[step * LANES + lane] = *values;
+            }
+            if !rest.is_empty() {
+                cells[whole.len() * LANES + lane][..rest.len()].copy_from_slice(rest);
             }
         }
     }
