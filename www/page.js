@@ -1,6 +1,7 @@
 // The demo page around the element: drops anywhere on the page, and visits without a connection.
 
 import "./element.js";
+import { programFiles } from "./program.js";
 
 const element = document.querySelector("data-attribution");
 
@@ -20,7 +21,7 @@ if ("serviceWorker" in navigator && isSecureContext) {
     .register("sw.js")
     .then(() => navigator.serviceWorker.ready)
     .then(({ active }) => {
-      const wasm = ["wasm/data_attribution.js", "wasm/data_attribution_bg.wasm"].map((path) => new URL(path, document.baseURI).href);
+      const wasm = programFiles().map((url) => url.href);
       keepSeen(active, []);
       // By now the module is in use: keeping it costs no further download.
       element.addEventListener("result", () => keepSeen(active, wasm));

@@ -1,20 +1,21 @@
 //! Linear layers `y = f(x W^T + b)` for f32 and quantized matrices, and what follows them.
 //!
 //! Rows are taken in blocks that stay in the cache, within a block a few panels at a time, within these
-//! a tile of rows at a time. For a quantized matrix each row of x is rounded to integers within
+//! a tile of rows at a time. For a quantized matrix in pairs each row of x is rounded to integers within
 //! -32767..=32767 of its largest magnitude, and the products are exact in i32; so the result differs from
 //! the f32 product of the same weights by the rounding of x alone, about 1e-4 of its size. Invariants: x
 //! is row-major [M, inputs], y [M, outputs], all values finite.
 
 use super::math;
-use super::panels::{DensePanels, QuantizedPanels};
+use super::panels::{DensePanels, Order, QuantizedPanels};
+use super::quads;
 use super::simd::{Kernel, LANES, ROWS, Simd, dispatch};
 use super::tile;
 
 /// Bytes of a block of rows, to stay in the second cache.
-const BLOCK_BYTES: usize = 512 << 10;
+pub(super) const BLOCK_BYTES: usize = 512 << 10;
 /// Bytes of the widened panels, to stay in the first cache.
-const PANEL_BYTES: usize = 32 << 10;
+pub(super) const PANEL_BYTES: usize = 32 << 10;
 /// Largest magnitude of an activation as an integer.
 const PEAK: f32 = 32767.0;
 
@@ -43,11 +44,14 @@ impl QuantizedPanels {
     pub fn linear(&self, x: &[f32], bias: &[f32], epilogue: Epilogue<'_>) -> Vec<f32> {
         let ends = Ends::new(x, [self.inputs, self.outputs], bias, epilogue);
         let mut y = vec![0.0; ends.rows * self.outputs];
-        dispatch(Quantized {
-            matrix: self,
-            ends,
-            y: &mut y,
-        });
+        match self.order {
+            Order::Quads => quads::multiply(self, ends, &mut y),
+            Order::Pairs => dispatch(Quantized {
+                matrix: self,
+                ends,
+                y: &mut y,
+            }),
+        }
         y
     }
 }
@@ -68,9 +72,9 @@ impl DensePanels {
 
 /// What goes into a layer beside its matrix.
 #[derive(Clone, Copy)]
-struct Ends<'a> {
-    x: &'a [f32],
-    rows: usize,
+pub(super) struct Ends<'a> {
+    pub x: &'a [f32],
+    pub rows: usize,
     bias: &'a [f32],
     epilogue: Epilogue<'a>,
 }
@@ -103,9 +107,15 @@ impl<'a> Ends<'a> {
         }
     }
 
-    /// Stores a tile, of rows from `row` and outputs from `column` on, into `y` [M, outputs].
+    /// Stores a tile of R rows, of rows from `row` and outputs from `column` on, into `y` [M, outputs].
     #[inline(always)]
-    fn finish<S: Simd>(&self, s: S, tile: [S::F; ROWS], [row, column]: [usize; 2], y: &mut [f32]) {
+    pub fn finish<S: Simd, const R: usize>(
+        &self,
+        s: S,
+        tile: [S::F; R],
+        [row, column]: [usize; 2],
+        y: &mut [f32],
+    ) {
         let outputs = self.bias.len();
         let lanes = column..outputs.min(column + LANES);
         let bias = s.load_part(&self.bias[lanes.clone()]);

@@ -11,6 +11,7 @@ mod linear;
 mod math;
 mod norm;
 mod panels;
+mod quads;
 #[cfg(test)]
 mod reference;
 mod simd;

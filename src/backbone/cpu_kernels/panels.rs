@@ -1,17 +1,28 @@
 //! Matrices laid out for the kernels: panels of eight outputs, their inputs side by side.
 //!
-//! A quantized matrix keeps its 8 or 4 bits a weight in memory; the kernels widen a few panels at a time
-//! to i16 and use them for many rows. Invariants: the last panel is filled with zero weights up to eight
+//! A quantized matrix keeps its 8 or 4 bits a weight in memory, in the order of the kernel that is the fastest on the
+//! machine: [`Order::Pairs`], of which a few panels at a time are widened to i16 and used for many rows, or
+//! [`Order::Quads`], which are used as they lie. Invariants: the last panel is filled with zero weights up to eight
 //! outputs, the inputs with zeros up to a multiple of 4; `scales` hold eight values for each panel and
 //! segment, a segment being the inputs whose products are summed in i32 before they are scaled. Sums of a
 //! segment fit in i32 for any activations within -32767..=32767.
 
+use super::quads::{HALF, HIGH_OFFSET, fastest};
 use super::simd::LANES;
 
 /// Inputs that share a scale in the 4-bit encoding.
 const GROUP: usize = 32;
 /// Most inputs of a segment of an int8 matrix: 512 * 128 * 32767 < 2^31.
 const SEGMENT_MAX: usize = 512;
+
+/// In what order codes lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// i8 [panels, padded / 2, 8, 2], or two 4-bit codes a byte [panels, padded / 2, 8].
+    Pairs,
+    /// i8 [panels, 2 halves, padded / 4, 4, 4]. Not for 4 bits, whose segments of 32 inputs are too short for it.
+    Quads,
+}
 
 /// A quantized matrix [outputs, inputs].
 #[derive(Clone, Debug)]
@@ -24,9 +35,11 @@ pub struct QuantizedPanels {
     pub(super) segment: usize,
     /// [panels, segments, 8]
     pub(super) scales: Vec<f32>,
-    /// i8 [panels, padded / 2, 8, 2], or two 4-bit codes a byte [panels, padded / 2, 8].
     codes: Vec<u8>,
+    /// Of int8 quads: -64 times the sums of weights, [panels, segments, 8].
+    sums: Vec<i32>,
     four_bits: bool,
+    pub(super) order: Order,
 }
 
 /// A matrix [outputs, inputs] of f32.
@@ -41,21 +54,37 @@ pub struct DensePanels {
 impl QuantizedPanels {
     /// `w[o][i] = scales[o] * codes[o][i]`: `scales` [outputs], `codes` i8 [outputs, inputs] as bytes.
     pub fn int8(scales: &[f32], codes: &[u8], inputs: usize) -> Self {
+        Self::int8_in(Order::fastest(), scales, codes, inputs)
+    }
+
+    pub(super) fn int8_in(order: Order, scales: &[f32], codes: &[u8], inputs: usize) -> Self {
         let outputs = scales.len();
         debug_assert_eq!(codes.len(), outputs * inputs);
         let padded = inputs.next_multiple_of(4);
         let segments = padded.div_ceil(SEGMENT_MAX).max(1);
         let segment = padded.div_ceil(segments).next_multiple_of(4);
         let of_segments = |output| std::iter::repeat_n(scales[output], padded.div_ceil(segment));
-        Self {
+        let codes = match order {
+            Order::Pairs => lay_out::<_, LANES, 2>(codes, inputs, padded / 2, 0),
+            Order::Quads => lay_out::<_, HALF, 4>(codes, inputs, padded / 4, 0),
+        };
+        let mut matrix = Self {
             outputs,
             inputs,
             padded,
             segment,
             scales: lay_out_scales(outputs, padded.div_ceil(segment), of_segments),
-            codes: lay_out::<_, 2>(codes, inputs, padded / 2, 0),
+            codes,
+            sums: Vec::new(),
             four_bits: false,
+            order,
+        };
+        if order == Order::Quads {
+            let mut sums = vec![0; matrix.scales.len()];
+            matrix.sum_quads(bytemuck::cast_slice(&matrix.codes), &mut sums);
+            matrix.sums = sums;
         }
+        matrix
     }
 
     /// `w[o][i] = scales[o][i / 32] * (code[o][i] - 8)`: `scales` [outputs, inputs / 32], `codes`
@@ -72,17 +101,52 @@ impl QuantizedPanels {
             padded: inputs,
             segment: GROUP,
             scales: lay_out_scales(outputs, groups, of_groups),
-            codes: lay_out::<_, 1>(codes, inputs / 2, inputs / 2, 0x88),
+            codes: lay_out::<_, LANES, 1>(codes, inputs / 2, inputs / 2, 0x88),
+            sums: Vec::new(),
             four_bits: true,
+            order: Order::Pairs,
         }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.codes.len() + 4 * self.scales.len()
+        self.codes.len() + 4 * (self.scales.len() + self.sums.len())
     }
 
-    /// The weights of panels from `first` on, as many as `to` holds: i16 [panels, padded / 2, 8, 2].
+    pub(super) fn segments(&self) -> usize {
+        self.padded.div_ceil(self.segment)
+    }
+
+    /// Of quads, panels from `first` on, as many as there are up to `panels`: the weights i8 [panels, 2, padded / 4, 4, 4],
+    /// and -64 times their sums [panels, segments, 8].
+    pub(super) fn quads(&self, first: usize, panels: usize) -> (&[i8], &[i32]) {
+        let (panel_len, sums_len) = (self.padded * LANES, self.segments() * LANES);
+        let codes = &self.codes[first * panel_len..][..panels * panel_len];
+        let sums = &self.sums[first * sums_len..][..panels * sums_len];
+        (bytemuck::cast_slice(codes), sums)
+    }
+
+    /// -64 times the sums of `codes` i8 [panels, 2, padded / 4, 4, 4], over a segment each: [panels, segments, 8].
+    #[inline(always)]
+    fn sum_quads(&self, codes: &[i8], sums: &mut [i32]) {
+        let panels = codes.chunks_exact((self.padded * LANES).max(1));
+        for (panel, sums) in panels.zip(sums.chunks_exact_mut((self.segments() * LANES).max(1))) {
+            for (half, codes) in panel.chunks_exact(self.padded * HALF).enumerate() {
+                let of_segments = codes.chunks(self.segment * HALF);
+                for (codes, sums) in of_segments.zip(sums.as_chunks_mut::<LANES>().0) {
+                    let mut total = [0i32; HALF];
+                    for quad in codes.as_chunks::<{ 4 * HALF }>().0 {
+                        for (total, quad) in total.iter_mut().zip(quad.as_chunks::<4>().0) {
+                            *total += quad.iter().map(|code| i32::from(*code)).sum::<i32>();
+                        }
+                    }
+                    sums.as_chunks_mut::<HALF>().0[half] = total.map(|sum| -HIGH_OFFSET * sum);
+                }
+            }
+        }
+    }
+
+    /// The weights of pairs of panels from `first` on, as many as `to` holds: i16 [panels, padded / 2, 8, 2].
     #[inline(always)]
     pub(super) fn widen(&self, first: usize, to: &mut [i16]) {
         let start = first * LANES * self.padded;
@@ -107,13 +171,20 @@ impl DensePanels {
         Self {
             outputs: values.len() / inputs,
             inputs,
-            values: lay_out::<_, 1>(values, inputs, inputs, 0.0),
+            values: lay_out::<_, LANES, 1>(values, inputs, inputs, 0.0),
         }
     }
 }
 
-/// Rows of `inputs` values as panels [ceil(rows / 8), steps, 8, SIDE], `padding` beyond the values.
-fn lay_out<T: Copy, const SIDE: usize>(
+impl Order {
+    fn fastest() -> Self {
+        if fastest() { Self::Quads } else { Self::Pairs }
+    }
+}
+
+/// Rows of `inputs` values as parts of panels [ceil(rows / 8) * 8 / PART, steps, PART, SIDE], `padding` beyond the
+/// values.
+fn lay_out<T: Copy, const PART: usize, const SIDE: usize>(
     values: &[T],
     inputs: usize,
     steps: usize,
@@ -121,17 +192,17 @@ fn lay_out<T: Copy, const SIDE: usize>(
 ) -> Vec<T> {
     let inputs = inputs.max(1);
     let mut panels = vec![padding; (values.len() / inputs).div_ceil(LANES) * steps * LANES * SIDE];
-    let of_panel = panels.chunks_exact_mut((steps * LANES * SIDE).max(1));
-    for (panel, rows) in of_panel.zip(values.chunks(LANES * inputs)) {
+    let of_part = panels.chunks_exact_mut((steps * PART * SIDE).max(1));
+    for (panel, rows) in of_part.zip(values.chunks(PART * inputs)) {
         let (cells, _) = panel.as_chunks_mut::<SIDE>();
         for (lane, row) in rows.chunks_exact(inputs).enumerate() {
             // Cells of a known size: this is run over every weight when a model is opened.
             let (whole, rest) = row.as_chunks::<SIDE>();
             for (step, values) in whole.iter().enumerate() {
-                cells[step * LANES + lane] = *values;
+                cells[step * PART + lane] = *values;
             }
             if !rest.is_empty() {
-                cells[whole.len() * LANES + lane][..rest.len()].copy_from_slice(rest);
+                cells[whole.len() * PART + lane][..rest.len()].copy_from_slice(rest);
             }
         }
     }

@@ -103,7 +103,7 @@ pub fn dispatch<K: Kernel>(kernel: K) {
         return kernel.run(Plain);
     }
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    kernel.run(super::simd_wasm::Wasm128);
+    super::simd_wasm::run(kernel);
     #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     {
         #[cfg(target_arch = "x86_64")]

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::panels::Order;
 use super::simd::{Kernel, LANES, Simd, dispatch};
 use super::{DensePanels, Epilogue, QuantizedPanels, attention, layer_norm, math, reference};
 
@@ -12,6 +13,8 @@ thread_local! {
 
 const ROWS: [usize; 5] = [1, 3, 5, 50, 257];
 const OUTPUTS: [usize; 3] = [4, 12, 384];
+/// The orders of quantized matrices, and how far their products may be from the twin's.
+const ORDERS: [(Order, f32); 2] = [(Order::Pairs, 2e-4), (Order::Quads, 8e-4)];
 const INPUTS: [usize; 6] = [4, 36, 147, 588, 768, 1100];
 
 /// Values in -1..1.
@@ -112,7 +115,7 @@ fn dense_layers_agree_with_their_twin_to_1e_5() {
 }
 
 #[test]
-fn int8_layers_agree_with_their_twin_to_2e_4() {
+fn int8_layers_agree_with_their_twin() {
     for inputs in INPUTS {
         for outputs in OUTPUTS {
             let codes = bytes(outputs * inputs, 1);
@@ -122,16 +125,19 @@ fn int8_layers_agree_with_their_twin_to_2e_4() {
                 .zip(&scales)
                 .flat_map(|(row, scale)| row.iter().map(move |c| f32::from(*c as i8) * scale))
                 .collect();
-            let panels = QuantizedPanels::int8(&scales, &codes, inputs);
-            check_linear(&weights, inputs, 2e-4, "int8", |x, bias, epilogue| {
-                panels.linear(x, bias, epilogue)
-            });
+            for (order, bound) in ORDERS {
+                let panels = QuantizedPanels::int8_in(order, &scales, &codes, inputs);
+                let what = format!("int8 {order:?}");
+                check_linear(&weights, inputs, bound, &what, |x, bias, epilogue| {
+                    panels.linear(x, bias, epilogue)
+                });
+            }
         }
     }
 }
 
 #[test]
-fn int4_layers_agree_with_their_twin_to_2e_4() {
+fn int4_layers_agree_with_their_twin() {
     for inputs in [32, 96, 768, 3072] {
         for outputs in OUTPUTS {
             let codes = bytes(outputs * inputs / 2, 1);
@@ -159,8 +165,11 @@ fn the_largest_sums_do_not_overflow() {
 }
 
 fn largest_sums() {
-    for inputs in [512, 516, 4608] {
-        let panels = QuantizedPanels::int8(&[1.0; 4], &vec![0x80; 4 * inputs], inputs);
+    for (order, inputs) in ORDERS
+        .iter()
+        .flat_map(|(o, _)| [512, 516, 4608].map(|n| (*o, n)))
+    {
+        let panels = QuantizedPanels::int8_in(order, &[1.0; 4], &vec![0x80; 4 * inputs], inputs);
         let y = panels.linear(&vec![-2.0; inputs], &[0.0; 4], Epilogue::None);
         let expected = 256.0 * inputs as f32;
         assert!(y.iter().all(|y| (y / expected - 1.0).abs() < 1e-5), "{y:?}");
@@ -176,9 +185,11 @@ fn largest_sums() {
 
 #[test]
 fn rows_of_zeros_give_the_bias() {
-    let panels = QuantizedPanels::int8(&[1.0; 4], &bytes(4 * 36, 1), 36);
-    let y = panels.linear(&[0.0; 72], &[1.0, 2.0, 3.0, 4.0], Epilogue::None);
-    assert_eq!(y, [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
+    for (order, _) in ORDERS {
+        let panels = QuantizedPanels::int8_in(order, &[1.0; 4], &bytes(4 * 36, 1), 36);
+        let y = panels.linear(&[0.0; 72], &[1.0, 2.0, 3.0, 4.0], Epilogue::None);
+        assert_eq!(y, [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
+    }
 }
 
 #[test]

@@ -39,20 +39,16 @@ pub fn quantized<S: Simd>(
     scales: &[f32],
     segment: usize,
 ) -> [S::F; ROWS] {
-    // Two pairs a step.
-    let weights = panel.as_chunks::<{ 4 * LANES }>().0.chunks(segment / 4);
-    let rows = rows.as_chunks::<{ 2 * ROWS }>().0.chunks(segment / 4);
+    // One pair a step: in a loop of two, the loads of both come first and push sums out of WebAssembly's registers.
+    let weights = panel.as_chunks::<{ 2 * LANES }>().0.chunks(segment / 2);
+    let rows = rows.as_chunks::<ROWS>().0.chunks(segment / 2);
     let mut sums = [s.splat(0.0); ROWS];
     for ((weights, rows), scale) in weights.zip(rows).zip(scales.as_chunks().0) {
         let mut products = [s.zero(); ROWS];
         for (weights, rows) in weights.iter().zip(rows) {
-            let (weights, _) = weights.as_chunks::<{ 2 * LANES }>();
-            let (rows, _) = rows.as_chunks::<ROWS>();
-            for (weights, rows) in weights.iter().zip(rows) {
-                let w = s.load_pairs(weights);
-                for (sum, x) in products.iter_mut().zip(rows) {
-                    *sum = s.dot(*sum, w, *x);
-                }
+            let w = s.load_pairs(weights);
+            for (sum, x) in products.iter_mut().zip(rows) {
+                *sum = s.dot(*sum, w, *x);
             }
         }
         let scale = s.load(scale);
