@@ -7,7 +7,7 @@
 //! segment, a segment being the inputs whose products are summed in i32 before they are scaled. Sums of a
 //! segment fit in i32 for any activations within -32767..=32767.
 
-use super::quads::{HALF, HIGH_OFFSET, fastest};
+use super::quads::{HALF, fastest};
 use super::simd::LANES;
 
 /// Inputs that share a scale in the 4-bit encoding.
@@ -36,8 +36,6 @@ pub struct QuantizedPanels {
     /// [panels, segments, 8]
     pub(super) scales: Vec<f32>,
     codes: Vec<u8>,
-    /// Of int8 quads: -64 times the sums of weights, [panels, segments, 8].
-    sums: Vec<i32>,
     four_bits: bool,
     pub(super) order: Order,
 }
@@ -68,23 +66,16 @@ impl QuantizedPanels {
             Order::Pairs => lay_out::<_, LANES, 2>(codes, inputs, padded / 2, 0),
             Order::Quads => lay_out::<_, HALF, 4>(codes, inputs, padded / 4, 0),
         };
-        let mut matrix = Self {
+        Self {
             outputs,
             inputs,
             padded,
             segment,
             scales: lay_out_scales(outputs, padded.div_ceil(segment), of_segments),
             codes,
-            sums: Vec::new(),
             four_bits: false,
             order,
-        };
-        if order == Order::Quads {
-            let mut sums = vec![0; matrix.scales.len()];
-            matrix.sum_quads(bytemuck::cast_slice(&matrix.codes), &mut sums);
-            matrix.sums = sums;
         }
-        matrix
     }
 
     /// `w[o][i] = scales[o][i / 32] * (code[o][i] - 8)`: `scales` [outputs, inputs / 32], `codes`
@@ -102,7 +93,6 @@ impl QuantizedPanels {
             segment: GROUP,
             scales: lay_out_scales(outputs, groups, of_groups),
             codes: lay_out::<_, LANES, 1>(codes, inputs / 2, inputs / 2, 0x88),
-            sums: Vec::new(),
             four_bits: true,
             order: Order::Pairs,
         }
@@ -110,40 +100,17 @@ impl QuantizedPanels {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.codes.len() + 4 * (self.scales.len() + self.sums.len())
+        self.codes.len() + 4 * self.scales.len()
     }
 
     pub(super) fn segments(&self) -> usize {
         self.padded.div_ceil(self.segment)
     }
 
-    /// Of quads, panels from `first` on, as many as there are up to `panels`: the weights i8 [panels, 2, padded / 4, 4, 4],
-    /// and -64 times their sums [panels, segments, 8].
-    pub(super) fn quads(&self, first: usize, panels: usize) -> (&[i8], &[i32]) {
-        let (panel_len, sums_len) = (self.padded * LANES, self.segments() * LANES);
-        let codes = &self.codes[first * panel_len..][..panels * panel_len];
-        let sums = &self.sums[first * sums_len..][..panels * sums_len];
-        (bytemuck::cast_slice(codes), sums)
-    }
-
-    /// -64 times the sums of `codes` i8 [panels, 2, padded / 4, 4, 4], over a segment each: [panels, segments, 8].
-    #[inline(always)]
-    fn sum_quads(&self, codes: &[i8], sums: &mut [i32]) {
-        let panels = codes.chunks_exact((self.padded * LANES).max(1));
-        for (panel, sums) in panels.zip(sums.chunks_exact_mut((self.segments() * LANES).max(1))) {
-            for (half, codes) in panel.chunks_exact(self.padded * HALF).enumerate() {
-                let of_segments = codes.chunks(self.segment * HALF);
-                for (codes, sums) in of_segments.zip(sums.as_chunks_mut::<LANES>().0) {
-                    let mut total = [0i32; HALF];
-                    for quad in codes.as_chunks::<{ 4 * HALF }>().0 {
-                        for (total, quad) in total.iter_mut().zip(quad.as_chunks::<4>().0) {
-                            *total += quad.iter().map(|code| i32::from(*code)).sum::<i32>();
-                        }
-                    }
-                    sums.as_chunks_mut::<HALF>().0[half] = total.map(|sum| -HIGH_OFFSET * sum);
-                }
-            }
-        }
+    /// The weights of quads of panels from `first` on: i8 [panels, 2, padded / 4, 4, 4].
+    pub(super) fn quads(&self, first: usize, panels: usize) -> &[i8] {
+        let panel_len = self.padded * LANES;
+        bytemuck::cast_slice(&self.codes[first * panel_len..][..panels * panel_len])
     }
 
     /// The weights of pairs of panels from `first` on, as many as `to` holds: i16 [panels, padded / 2, 8, 2].

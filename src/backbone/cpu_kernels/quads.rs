@@ -20,7 +20,7 @@ pub const HALF: usize = LANES / 2;
 /// Largest magnitude of an activation as an integer.
 const PEAK: f32 = 8191.0;
 /// What the high pieces are too large by.
-pub const HIGH_OFFSET: i32 = 64;
+const HIGH_OFFSET: i32 = 64;
 
 /// Pieces of four activations: the low ones, then the high ones, the first activation in the lowest byte.
 pub type Pieces = [u32; 2];
@@ -33,6 +33,7 @@ pub trait QuadSimd: Simd {
     type B: Copy;
 
     fn load_sums(self, from: &[i32; HALF]) -> Self::Q;
+    fn store_sums(self, sums: Self::Q, to: &mut [i32; HALF]);
     fn load_quads(self, from: &[i8; 4 * HALF]) -> Self::B;
     /// `acc + sum_i w[..][i] * x[i]`; `x` holds four values within 0..=127, the first in the lowest byte.
     fn dot_quads(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q;
@@ -100,6 +101,7 @@ impl QuadKernel for Product<'_> {
         let (panel_len, sums_len) = (padded * LANES, matrix.segments() * LANES);
         let panels = matrix.outputs.div_ceil(LANES);
         let group = (PANEL_BYTES / panel_len.max(1)).clamp(1, panels.max(1));
+        let mut sums = vec![0; group * sums_len];
         let tile_len = padded / 4 * ROWS;
         let mut pieces = vec![[0; 2]; block.div_ceil(ROWS) * tile_len];
         let mut steps = vec![0.0; block.next_multiple_of(ROWS)];
@@ -112,7 +114,14 @@ impl QuadKernel for Product<'_> {
             }
             for first in (0..panels).step_by(group) {
                 let group = group.min(panels - first);
-                let (codes, sums) = matrix.quads(first, group);
+                let codes = matrix.quads(first, group);
+                let sums = &mut sums[..group * sums_len];
+                for (panel, sums) in codes
+                    .chunks_exact(panel_len)
+                    .zip(sums.chunks_exact_mut(sums_len))
+                {
+                    starts(s, panel, matrix.segment, sums);
+                }
                 for row in (0..rows).step_by(ROWS) {
                     let xs = &pieces[row / ROWS * tile_len..][..tile_len];
                     let of_panels = codes
@@ -140,6 +149,25 @@ impl QuadKernel for Product<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What the sums of high pieces begin with, [segments, 8]: -64 times the sums of the weights of `panel`
+/// i8 [2, K / 4, 4, 4].
+#[inline(always)]
+fn starts<S: QuadSimd>(s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
+    let (left, right) = panel.split_at(panel.len() / 2);
+    for (side, half) in [left, right].into_iter().enumerate() {
+        let of_segments = half.as_chunks().0.chunks(segment / 4);
+        for (quads, to) in of_segments.zip(to.as_chunks_mut::<LANES>().0) {
+            let mut sums = s.load_sums(&[0; HALF]);
+            for quad in quads {
+                sums = s.dot_quads(sums, s.load_quads(quad), 0x0101_0101);
+            }
+            let to = &mut to.as_chunks_mut::<HALF>().0[side];
+            s.store_sums(sums, to);
+            *to = to.map(|sum| -HIGH_OFFSET * sum);
         }
     }
 }
@@ -201,6 +229,10 @@ impl QuadSimd for Plain {
     #[inline(always)]
     fn load_sums(self, from: &[i32; HALF]) -> Self::Q {
         *from
+    }
+    #[inline(always)]
+    fn store_sums(self, sums: Self::Q, to: &mut [i32; HALF]) {
+        *to = sums;
     }
     #[inline(always)]
     fn load_quads(self, from: &[i8; 4 * HALF]) -> Self::B {

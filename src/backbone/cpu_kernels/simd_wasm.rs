@@ -186,6 +186,11 @@ impl QuadSimd for Wasm128 {
         unsafe { v128_load(from.as_ptr().cast()) }
     }
     #[inline(always)]
+    fn store_sums(self, sums: v128, to: &mut [i32; 4]) {
+        // SAFETY: as above.
+        unsafe { v128_store(to.as_mut_ptr().cast(), sums) }
+    }
+    #[inline(always)]
     fn load_quads(self, from: &[i8; 16]) -> v128 {
         // SAFETY: 16 bytes; v128 loads take any alignment.
         unsafe { v128_load(from.as_ptr().cast()) }
