@@ -291,10 +291,14 @@ impl<S: Source> Attributor<S> {
                 self.manifest.dimension
             )));
         }
-        self.recovering(host, async |placed| {
-            self.rank_on(placed, feature, ask, host).await
-        })
-        .await
+        let result = self
+            .recovering(host, async |placed| {
+                self.rank_on(placed, feature, ask, host).await
+            })
+            .await;
+        // Whoever leaves once the answer is there finds at the next visit all that was read.
+        self.source.settled().await;
+        result
     }
 
     /// [`Attributor::rank`] on the device of `placed`.

@@ -8,9 +8,10 @@
 use std::collections::HashSet;
 
 use futures_util::{StreamExt, stream};
+use js_sys::Uint8Array;
 use web_sys::{AbortSignal, RequestCache};
 
-use super::browser_digest::verify;
+use super::browser_digest::{Copied, verify};
 use super::fetch::Fetcher;
 use super::verified_cache::VerifiedCache;
 use super::{Fetched, MANIFEST_BYTES_MAX, RowRange, Source};
@@ -72,8 +73,9 @@ impl Source for Http {
             .fetcher
             .whole(&file.file, file.bytes, RequestCache::Default, &count_once)
             .await;
+        let mut copied = Copied::default();
         let verified = match fetched {
-            Ok(bytes) => verify(file, &bytes).await.map(|()| bytes),
+            Ok(bytes) => verify(file, &bytes, &copied).await.map(|()| bytes),
             Err(error) => Err(error),
         };
         let bytes = match verified {
@@ -82,13 +84,14 @@ impl Source for Http {
                     .fetcher
                     .whole(&file.file, file.bytes, RequestCache::Reload, &|_| {})
                     .await?;
-                verify(file, &again).await?;
+                copied = Copied::default();
+                verify(file, &again, &copied).await?;
                 again
             }
             other => other?,
         };
         count_once(u64::MAX);
-        self.cache.put(&url, &bytes).await;
+        self.cache.put_beside(url, copied.of(&bytes).clone()).await;
         Ok(Fetched {
             bytes,
             cached: false,
@@ -138,8 +141,13 @@ impl Source for Http {
         self.cache.put_rows(&self.url(file), entry).await;
     }
 
+    async fn settled(&self) {
+        self.cache.settled().await;
+    }
+
     async fn keep(&self, name: &str, manifest: &[u8], files: &HashSet<String>) {
-        self.cache.put(&self.url(name), manifest).await;
+        let manifest = Uint8Array::from(manifest);
+        self.cache.put(&self.url(name), &manifest).await;
         // Shards of an earlier pack would stay for ever: nothing asks for them again.
         let folders = FOLDERS.map(|folder| self.url(folder));
         self.cache

@@ -87,6 +87,9 @@ pub trait Source {
         let _ = (file, entry);
     }
 
+    /// Waits until a cache holds what was read, or cannot.
+    async fn settled(&self) {}
+
     /// Hears that `manifest`, read under `name`, is sound and needs just `files`: a source with a cache
     /// keeps the one for visits offline and forgets other files of the same index.
     async fn keep(&self, name: &str, manifest: &[u8], files: &HashSet<String>) {

@@ -2,17 +2,21 @@
 //!
 //! The cache is a convenience: where it is absent, full or blocked, files are simply fetched again.
 //! Whatever comes out is verified like a download; what does not verify is deleted, so that damage
-//! heals itself. When the browser's quota is full, the rows of fine files that were written longest ago
+//! heals itself. What was downloaded is stored beside the work that goes on, a few files at a time. When the browser's quota is full, the rows of fine files that were written longest ago
 //! make room; when that is not enough, new files go without.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::mem::take;
+use std::rc::Rc;
 
+use futures_channel::oneshot;
+use futures_util::future::join_all;
 use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Cache, CacheStorage, Request, Response};
 
-use super::browser_digest::verify;
+use super::browser_digest::{Copied, verify};
 use crate::format::FileRef;
 
 /// Name of the cache; rises with the format.
@@ -20,11 +24,17 @@ const CACHE_NAME: &str = "data-attribution-1";
 /// Ends the URL under which rows of a fine file are kept; no host is asked for it.
 const ROWS: &str = "?rows";
 
+/// Files that are stored at a time; each is held in memory until it is.
+const STORED_AT_A_TIME: usize = 2;
+
 /// A handle to the cache, or to nothing.
+#[derive(Clone)]
 pub struct VerifiedCache {
     cache: Option<Cache>,
     /// Making room did not help: not tried again.
-    full: Cell<bool>,
+    full: Rc<Cell<bool>>,
+    /// The ends of storing that goes on.
+    stored: Rc<RefCell<Vec<oneshot::Receiver<()>>>>,
 }
 
 impl VerifiedCache {
@@ -32,7 +42,8 @@ impl VerifiedCache {
     pub async fn open() -> Self {
         Self {
             cache: Self::try_open().await,
-            full: Cell::new(false),
+            full: Rc::default(),
+            stored: Rc::default(),
         }
     }
 
@@ -46,7 +57,7 @@ impl VerifiedCache {
     /// The verified bytes of `file`, stored under `url`.
     pub async fn get(&self, url: &str, file: &FileRef) -> Option<Vec<u8>> {
         let bytes = self.get_unpinned(url).await?;
-        if verify(file, &bytes).await.is_ok() {
+        if verify(file, &bytes, &Copied::default()).await.is_ok() {
             return Some(bytes);
         }
         self.delete(url).await;
@@ -62,7 +73,7 @@ impl VerifiedCache {
     pub async fn put_rows(&self, url: &str, entry: Option<&[u8]>) {
         let url = format!("{url}{ROWS}");
         match entry {
-            Some(entry) => self.put(&url, entry).await,
+            Some(entry) => self.put(&url, &Uint8Array::from(entry)).await,
             None => self.delete(&url).await,
         }
     }
@@ -75,8 +86,29 @@ impl VerifiedCache {
         Some(Uint8Array::new(&buffer).to_vec())
     }
 
+    /// Begins to store `bytes` under `url`; waits only where too many files are being stored.
+    pub async fn put_beside(&self, url: String, bytes: Uint8Array) {
+        if self.stored.borrow().len() >= STORED_AT_A_TIME {
+            self.settled().await;
+        }
+        let (done, stored) = oneshot::channel();
+        self.stored.borrow_mut().push(stored);
+        let cache = self.clone();
+        spawn_local(async move {
+            cache.put(&url, &bytes).await;
+            // Nobody may be waiting.
+            let _ = done.send(());
+        });
+    }
+
+    /// Waits until what [`Self::put_beside`] began is stored.
+    pub async fn settled(&self) {
+        let stored = take(&mut *self.stored.borrow_mut());
+        join_all(stored).await;
+    }
+
     /// Stores `bytes` under `url`; a full quota is no error.
-    pub async fn put(&self, url: &str, bytes: &[u8]) {
+    pub async fn put(&self, url: &str, bytes: &Uint8Array) {
         if self.try_put(url, bytes).await || self.full.get() {
             return;
         }
@@ -84,12 +116,12 @@ impl VerifiedCache {
         self.full.set(!room || !self.try_put(url, bytes).await);
     }
 
-    async fn try_put(&self, url: &str, bytes: &[u8]) -> bool {
+    async fn try_put(&self, url: &str, bytes: &Uint8Array) -> bool {
         let Some(cache) = &self.cache else {
             return true;
         };
-        let body: Object = Uint8Array::from(bytes).into();
-        match Response::new_with_opt_buffer_source(Some(&body)) {
+        let body: &Object = bytes.as_ref();
+        match Response::new_with_opt_buffer_source(Some(body)) {
             Ok(response) => JsFuture::from(cache.put_with_str(url, &response))
                 .await
                 .is_ok(),
