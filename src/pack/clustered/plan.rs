@@ -21,7 +21,7 @@ const STEPS: [f64; 6] = [0.4, 0.5, 0.6, 0.8, 1.0, 1.4];
 /// Bits of codes a row in the fixed form: 34 bytes with `const` and `gain`.
 const FIXED_BITS: usize = 256;
 /// Fine rows of a query: no more bytes than this where a form allows it.
-const FINE_BYTES_MAX: f64 = 4e6;
+const FINE_BYTES_MAX: f64 = 5e6;
 /// Fine files, and items files, that the head names at most: 20 bytes each of its 24 MB.
 const FILES_MAX: usize = 400_000;
 /// How far steps follow the queries' energy: 0 not at all, 1 as errors of scores ask for.
