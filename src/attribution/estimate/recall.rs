@@ -62,7 +62,7 @@ impl Rule {
         Self {
             k,
             recall: 0.95,
-            rows: 2 * k + 200,
+            rows: 2 * k + 1000,
             listed: listed(k),
             certify: 0,
         }
