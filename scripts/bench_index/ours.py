@@ -72,7 +72,8 @@ def mean(answers, *keys):
 
 
 def traffic(answers, label):
-    return {f"{label} bytes": mean(answers, "fetchedBytes"), f"{label} requests": mean(answers, "requests")}
+    median = float(np.median([answer["fetchedBytes"] for answer in answers]))
+    return {f"{label} bytes": mean(answers, "fetchedBytes"), f"{label} median bytes": median, f"{label} requests": mean(answers, "requests")}
 
 
 def influence(answers, exact, calibrator):

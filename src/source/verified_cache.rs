@@ -2,8 +2,9 @@
 //!
 //! The cache is a convenience: where it is absent, full or blocked, files are simply fetched again.
 //! Whatever comes out is verified like a download; what does not verify is deleted, so that damage
-//! heals itself. What was downloaded is stored beside the work that goes on, a few files at a time. When the browser's quota is full, the rows of fine files that were written longest ago
-//! make room; when that is not enough, new files go without.
+//! heals itself. What was downloaded is stored beside the work that goes on, a few files at a time. When the
+//! browser's quota is full, the rows of fine files that were written longest ago make room; when that is not
+//! enough, new files go without.
 
 use std::cell::{Cell, RefCell};
 use std::mem::take;

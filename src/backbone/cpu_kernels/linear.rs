@@ -13,8 +13,8 @@ use super::simd::{Kernel, LANES, ROWS, Simd, dispatch};
 use super::tile;
 
 /// Bytes of a block of rows, to stay in the second cache.
-pub(super) const BLOCK_BYTES: usize = 512 << 10;
-/// Bytes of the widened panels, to stay in the first cache.
+const BLOCK_BYTES: usize = 512 << 10;
+/// Bytes of the panels in use, to stay in the first cache.
 pub(super) const PANEL_BYTES: usize = 32 << 10;
 /// Largest magnitude of an activation as an integer.
 const PEAK: f32 = 32767.0;
@@ -141,11 +141,21 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// Rows of a block, of `row_bytes` each.
-fn block_rows(row_bytes: usize) -> usize {
+/// Rows of a block, of `row_bytes` each, in tiles of `tile_rows`.
+pub(super) fn block_rows(row_bytes: usize, tile_rows: usize) -> usize {
     (BLOCK_BYTES / row_bytes.max(1))
         .max(64)
-        .next_multiple_of(ROWS)
+        .next_multiple_of(tile_rows)
+}
+
+/// The largest magnitude in a row.
+#[inline(always)]
+pub(super) fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let mut most = s.splat(0.0);
+    for x in x.chunks(LANES) {
+        most = s.max(most, s.abs(s.load_part(x)));
+    }
+    s.largest(most)
 }
 
 struct Dense<'a> {
@@ -159,7 +169,7 @@ impl Kernel for Dense<'_> {
     fn run<S: Simd>(self, s: S) {
         let Self { matrix, ends, y } = self;
         let inputs = matrix.inputs;
-        let block = block_rows(4 * inputs).min(ends.rows);
+        let block = block_rows(4 * inputs, ROWS).min(ends.rows);
         let tile_len = inputs * ROWS;
         let mut tiles = vec![0.0; block.div_ceil(ROWS) * tile_len];
         for top in (0..ends.rows).step_by(block.max(1)) {
@@ -194,7 +204,7 @@ impl Kernel for Quantized<'_> {
     fn run<S: Simd>(self, s: S) {
         let Self { matrix, ends, y } = self;
         let (padded, segment) = (matrix.padded, matrix.segment);
-        let block = block_rows(2 * padded).min(ends.rows);
+        let block = block_rows(2 * padded, ROWS).min(ends.rows);
         let panel_len = padded * LANES;
         let panels = matrix.outputs.div_ceil(LANES);
         let group = (PANEL_BYTES / (2 * panel_len)).clamp(1, panels.max(1));
@@ -202,7 +212,7 @@ impl Kernel for Quantized<'_> {
         let tile_len = padded / 2 * ROWS;
         let mut codes = vec![0; block.div_ceil(ROWS) * tile_len];
         let mut steps = vec![0.0; block.next_multiple_of(ROWS)];
-        let scales_len = padded.div_ceil(segment) * LANES;
+        let scales_len = matrix.segments() * LANES;
         for top in (0..ends.rows).step_by(block.max(1)) {
             let x = &ends.x[top * matrix.inputs..];
             let rows = block.min(ends.rows - top);
@@ -234,11 +244,7 @@ impl Kernel for Quantized<'_> {
 /// pairs with zeros beyond the row; returns the step.
 #[inline(always)]
 fn quantize<S: Simd>(s: S, x: &[f32], r: usize, tile: &mut [i32]) -> f32 {
-    let mut most = s.splat(0.0);
-    for x in x.chunks(LANES) {
-        most = s.max(most, s.abs(s.load_part(x)));
-    }
-    let peak = s.largest(most);
+    let peak = largest(s, x);
     // A row of zeros keeps its zeros.
     let inverse = s.splat(if peak > 0.0 { PEAK / peak } else { 0.0 });
     for (x, to) in x.chunks(LANES).zip(tile.chunks_mut(LANES / 2 * ROWS)) {

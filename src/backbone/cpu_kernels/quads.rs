@@ -9,7 +9,7 @@
 
 use std::hint::black_box;
 
-use super::linear::{BLOCK_BYTES, Ends, PANEL_BYTES};
+use super::linear::{Ends, PANEL_BYTES, block_rows, largest};
 use super::panels::QuantizedPanels;
 use super::simd::{LANES, Plain, Simd};
 
@@ -96,8 +96,7 @@ impl QuadKernel for Product<'_> {
     fn run<S: QuadSimd>(self, s: S) {
         let Self { matrix, ends, y } = self;
         let padded = matrix.padded;
-        let block = (BLOCK_BYTES / (2 * padded).max(1)).max(64);
-        let block = block.next_multiple_of(ROWS).min(ends.rows);
+        let block = block_rows(2 * padded, ROWS).min(ends.rows);
         let (panel_len, sums_len) = (padded * LANES, matrix.segments() * LANES);
         let panels = matrix.outputs.div_ceil(LANES);
         let group = (PANEL_BYTES / panel_len.max(1)).clamp(1, panels.max(1));
@@ -206,11 +205,7 @@ pub fn multiply_half<S: QuadSimd>(
 /// the step. Inputs beyond the row are whatever: their weights are zero.
 #[inline(always)]
 fn split_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [Pieces]) -> f32 {
-    let mut most = s.splat(0.0);
-    for x in x.chunks(LANES) {
-        most = s.max(most, s.abs(s.load_part(x)));
-    }
-    let peak = s.largest(most);
+    let peak = largest(s, x);
     // A row of zeros keeps its zeros.
     let inverse = s.splat(if peak > 0.0 { PEAK / peak } else { 0.0 });
     for (x, to) in x.chunks(LANES).zip(tile.chunks_mut(2 * ROWS)) {
