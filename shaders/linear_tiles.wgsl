@@ -1,40 +1,87 @@
 // y = activate(residual + gamma * (x W^T + bias)) by tiles in workgroup memory, for GPUs.
 //
-// A workgroup of 16 x 16 invocations computes 16 * ROWS rows by 64 columns; one invocation every 16th row and
-// four columns. 16 inputs at a time are staged, weights expanded to f32: at most 12 KiB. Follows a weights, an
-// inputs and an epilogue part; the CPU twin is `reference::linear`.
+// 64 invocations compute a tile of 8 * ROWS rows by 8 * QUADS fours of columns, each one every 8th row and every
+// 8th four. They stage FOURS fours of inputs at a time, weights expanded to f32, while the next ones are on their
+// way from memory. With more SLICES as many such groups share a tile: each takes every SLICES-th stretch of the inputs,
+// and their sums are joined in the end. Indices that are known beforehand need no check when the kernel runs, so
+// tiles are arrays of arrays and loops are written out; the inner arrays have one four to spare, so that neighbours
+// lie in different banks. Follows a weights, an inputs and an epilogue part; the CPU twin is `reference::linear`.
 
+const FOURS = {{ fours }}u;
+const SLICES = {{ slices }}u;
+const ROWS = 8u * {{ rows }}u;
+const QUADS = 8u * {{ quads }}u;
+const WIDTH = 4u * FOURS + 1u;
 
-// [rows of the tile, 4 fours of inputs], and [16 inputs, 16 fours of columns].
-var<workgroup> xs: array<vec4<f32>, {{ rows }} * 64>;
-var<workgroup> ws: array<vec4<f32>, 256>;
+var<workgroup> xs: array<array<vec4<f32>, FOURS + 1u>, ROWS * SLICES>;
+var<workgroup> ws: array<array<vec4<f32>, WIDTH>, {{ lines }}>;
 
-@compute @workgroup_size(16, 16, 1)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let quad = group.x * 16u + local.x;
-    let first_row = group.y * 16u * {{ rows }}u;
-    let place = local.y * 16u + local.x;
-    let fours = taps() * dims.c4;
-    var s$i = vec4<f32>(); //% i rows
-    for (var k = 0u; k < fours; k += 4u) {
-        let k4 = k + place % 4u;
-        for (var i = place; i < {{ rows }}u * 64u; i += 256u) {
-            let row = first_row + i / 4u;
-            var value = vec4<f32>();
-            if (row < dims.m && k4 < fours) {
-                value = fetch(row, k4);
-            }
-            xs[i] = value;
-        }
-        // Beyond the last input x is 0, so any finite weight will do.
-        ws[place] = weight(min(quad, dims.n4 - 1u), min(4u * k + local.y, 4u * fours - 1u));
-        workgroupBarrier();
-        for (var j = 0u; j < 4u; j++) {
-            let w = j * 64u + local.x;
-            let t = mat4x4<f32>(ws[w], ws[w + 16u], ws[w + 32u], ws[w + 48u]);
-            s$i += t * xs[(local.y + $iu * 16u) * 4u + j]; //% i rows
-        }
-        workgroupBarrier();
+fn four_of(row: u32, k4: u32) -> vec4<f32> {
+    var value = vec4<f32>();
+    if (k4 < taps() * dims.c4) {
+        value = fetch(min(row, dims.m - 1u), k4);
     }
-    store(first_row + local.y + $iu * 16u, quad, s$i); //% i rows
+    return value;
+}
+
+@compute @workgroup_size(64u * SLICES, 1, 1)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+    let place = index % 64u;
+    let slice = index / 64u;
+    let line = place / 8u;
+    let column = place % 8u;
+    let first_row = group.y * ROWS;
+    let first_quad = group.x * QUADS;
+    let x_line = slice * ROWS;
+    let w_line = slice * QUADS;
+    // What is staged by this invocation.
+    let row = place / FOURS;
+    let four = place % FOURS;
+    let quad = place % QUADS;
+    let unit = place / QUADS;
+    let fours = taps() * dims.c4;
+    var s$i_$q = vec4<f32>(); //% i rows q quads
+    var k = slice * FOURS;
+    var x$l = four_of(first_row + row + $lu * (64u / FOURS), k + four); //% l x_loads
+    var w$l = load(first_quad + quad, k, unit + $lu * (64u / QUADS)); //% l w_loads
+    for (var start = 0u; start < fours; start += FOURS * SLICES) {
+        workgroupBarrier();
+        //% repeat l x_loads
+        if (row + $lu * (64u / FOURS) < ROWS) {
+            xs[x_line + row + $lu * (64u / FOURS)][four] = x$l;
+        }
+        //% end
+        //% repeat l w_loads
+        if ((unit + $lu * (64u / QUADS)) * UNIT < 4u * FOURS) {
+            stage(w_line + quad, (unit + $lu * (64u / QUADS)) * UNIT, w$l);
+        }
+        //% end
+        workgroupBarrier();
+        k += FOURS * SLICES;
+        x$l = four_of(first_row + row + $lu * (64u / FOURS), k + four); //% l x_loads
+        w$l = load(first_quad + quad, k, unit + $lu * (64u / QUADS)); //% l w_loads
+        //% repeat j fours
+        {
+            let t$c_$q = ws[w_line + column + $qu * 8u][4 * $j + $c]; //% c four q quads
+            let v$i = xs[x_line + line + $iu * 8u][$j]; //% i rows
+            s$i_$q = fma(t0_$q, v$i.xxxx, s$i_$q); //% i rows q quads
+            s$i_$q = fma(t1_$q, v$i.yyyy, s$i_$q); //% i rows q quads
+            s$i_$q = fma(t2_$q, v$i.zzzz, s$i_$q); //% i rows q quads
+            s$i_$q = fma(t3_$q, v$i.wwww, s$i_$q); //% i rows q quads
+        }
+        //% end
+    }
+    //% repeat s joined
+    workgroupBarrier();
+    if (slice == $su + 1u) {
+        ws[($iu * QUADS * 8u + $qu * 64u + place) / WIDTH][($iu * QUADS * 8u + $qu * 64u + place) % WIDTH] = s$i_$q; //% i rows q quads
+    }
+    workgroupBarrier();
+    if (slice == 0u) {
+        s$i_$q += ws[($iu * QUADS * 8u + $qu * 64u + place) / WIDTH][($iu * QUADS * 8u + $qu * 64u + place) % WIDTH]; //% i rows q quads
+    }
+    //% end
+    if (slice == 0u) {
+        store(first_row + line + $iu * 8u, first_quad + column + $qu * 8u, s$i_$q); //% i rows q quads
+    }
 }

@@ -1,14 +1,21 @@
-// W[n][k] = scales[n] * codes[n][k], codes int8, four inputs to a word, the first in the lowest bits.
+// W[n][k] = scales[n] * code, as words [K / 4, N] of four int8 codes, the first input's in the lowest bits.
 
-@group(0) @binding(1) var<storage, read> codes: array<u32>;
+@group(0) @binding(1) var<storage, read> codes: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> scales: array<vec4<f32>>;
 
-// Four outputs at one input. Without the scales.
-fn weight(quad: u32, k: u32) -> vec4<f32> {
-    let row = taps() * dims.c4;
-    let at = quad * 4u * row + k / 4u;
-    let words = vec4<u32>(codes[at], codes[at + row], codes[at + 2u * row], codes[at + 3u * row]);
-    return vec4<f32>(bitcast<vec4<i32>>(words << vec4<u32>(24u - 8u * (k % 4u))) >> vec4<u32>(24u));
+const UNIT = 4u;
+
+// Four columns at UNIT inputs, as they lie in memory. Beyond the last input x is 0, so any finite weight will do.
+fn load(quad: u32, k4: u32, unit: u32) -> vec4<u32> {
+    let word = min(k4 + unit, taps() * dims.c4 - 1u);
+    return codes[word * dims.n4 + min(quad, dims.n4 - 1u)];
+}
+
+// Puts them into `ws` as they are multiplied, without the scale. A code and 128 become the lowest bits of a float
+// from 2^23 on, since conversions are slow on many GPUs.
+fn stage(line: u32, k: u32, loaded: vec4<u32>) {
+    let word = loaded ^ vec4<u32>(0x80808080u);
+    ws[line][k + $ju] = bitcast<vec4<f32>>(((word >> vec4<u32>(8u * $ju)) & vec4<u32>(255u)) | vec4<u32>(0x4b000000u)) - 8388736.0; //% j four
 }
 
 fn rescaled(sum: vec4<f32>, quad: u32) -> vec4<f32> {

@@ -79,7 +79,7 @@ fn features_equal_those_of_pytorch() {
     for name in BACKBONES {
         let spec = registry::find(name).unwrap();
         let found =
-            features(&generated_backbone(&spec, Precision::F32, Rounding::Nearest).unwrap());
+            features(&generated_backbone(&spec, Precision::F32, Rounding::Nearest, &Compute::Cpu).unwrap());
         let wanted = golden["backbones"][name]["features"].as_array().unwrap();
         assert_eq!(wanted.len(), IMAGES);
         let errors = found

@@ -113,6 +113,11 @@ impl Backbone {
         &self.head
     }
 
+    /// The forward pass, on the device that it was loaded onto.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// The feature [D] of one image, unmapped and not normalised.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ pub struct PrecisionRow {
     pub packing_seconds: f64,
 }
 
-/// The backbone `spec` with generated weights.
+/// The backbone `spec` with generated weights on `compute`.
 ///
 /// # Errors
 /// Those of [`Sampled`], [`pack`] and [`Backbone::load`].
@@ -54,6 +54,7 @@ pub fn generated_backbone(
     spec: &BackboneSpec,
     precision: Precision,
     rounding: Rounding,
+    compute: &Compute,
 ) -> Result<Backbone> {
     let architecture = &spec.architecture;
     let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
@@ -83,7 +84,7 @@ pub fn generated_backbone(
             Ok(())
         },
     )?;
-    let load = Backbone::load(&memory, "backbone.json", head, &Compute::Cpu, &|_, _| {});
+    let load = Backbone::load(&memory, "backbone.json", head, compute, &|_, _| {});
     pollster::block_on(load)
 }
 
@@ -100,10 +101,11 @@ pub fn precision_rows(
         spec,
         Precision::F32,
         Rounding::Nearest,
+        &Compute::Cpu,
     )?)?;
     for &(precision, rounding) in forms {
         let started = Instant::now();
-        let backbone = generated_backbone(spec, precision, rounding)?;
+        let backbone = generated_backbone(spec, precision, rounding, &Compute::Cpu)?;
         let packing_seconds = started.elapsed().as_secs_f64();
         let found = features(&backbone)?;
         let mut native_ms = f64::INFINITY;

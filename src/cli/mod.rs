@@ -5,6 +5,7 @@
 
 mod attribute;
 mod bench_backbones;
+mod bench_kernels;
 mod bench_scan;
 mod calibrate;
 mod clustered;
@@ -66,6 +67,9 @@ enum Command {
     /// Print what each form of the weights costs each backbone.
     #[command(hide = true)]
     BenchBackbones(bench_backbones::BenchBackbones),
+    /// Measure forward passes on the GPU, kernel by kernel.
+    #[command(hide = true)]
+    BenchKernels(bench_kernels::BenchKernels),
     /// Measure the scans beside plain copies.
     #[command(hide = true)]
     BenchScan(bench_scan::BenchScan),
@@ -91,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Tune(command) => command.run(),
         Command::ToyModel(command) => command.run(),
         Command::BenchBackbones(command) => command.run(),
+        Command::BenchKernels(command) => command.run(),
         Command::BenchScan(command) => command.run(),
         Command::Serve(command) => command.run(),
     };

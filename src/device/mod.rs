@@ -5,6 +5,8 @@
 //! passed its check.
 
 mod handle;
+#[cfg(feature = "cli")]
+pub mod peaks;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::planes::{codes_block, rows_block};
 use super::{CodeQuery, CpuScorer, GpuScorer, Hit, QuantizedQuery};
 use crate::device::GpuDevice;
+use crate::device::peaks::{copy_of, timed, wait};
 use crate::error::{Error, Result};
 use crate::format::clustered::{Cluster, CodeRows, Head, Plan, Widths};
 use crate::format::shard::{DIMENSION_MAX, FineShard};
@@ -26,16 +27,6 @@ const WIDTHS: Widths = Widths {
     four: 32,
     two: 32,
 };
-
-const COPY: &str = "
-@group(0) @binding(0) var<storage, read> from_: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> to_: array<vec4<u32>>;
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    for (var i = id.x; i < arrayLength(&from_); i += groups.x * 64u) {
-        to_[i] = from_[i];
-    }
-}";
 
 fn bits(i: usize) -> u32 {
     let n = (i as u32).wrapping_mul(0x9e37_79b1);
@@ -120,55 +111,6 @@ fn codes(dimension: usize) -> (Head, CodeRows) {
     (head, rows)
 }
 
-/// Seconds of a copy of `bytes` bytes on the device.
-fn copy(gpu: &Rc<GpuDevice>, bytes: usize) -> impl Fn() -> Result<f64> + use<> {
-    let device = gpu.device();
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: None,
-        source: wgpu::ShaderSource::Wgsl(COPY.into()),
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: None,
-        layout: None,
-        module: &module,
-        entry_point: None,
-        compilation_options: Default::default(),
-        cache: None,
-    });
-    let (from, to) = (gpu.storage("from", bytes), gpu.storage("to", bytes));
-    gpu.queue().write_buffer(&from, 0, &vec![1; bytes]);
-    let entries = [&from, &to].map(|buffer| buffer.as_entire_binding());
-    let entries: Vec<_> = (0..)
-        .zip(entries)
-        .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
-        .collect();
-    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: None,
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &entries,
-    });
-    let gpu = gpu.clone();
-    move || {
-        let start = Instant::now();
-        let mut encoder = gpu.encoder();
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(&pipeline);
-            pass.set_bind_group(0, &group, &[]);
-            pass.dispatch_workgroups(4096, 1, 1);
-        }
-        gpu.queue().submit([encoder.finish()]);
-        wait(&gpu)?;
-        Ok(start.elapsed().as_secs_f64())
-    }
-}
-
-fn wait(gpu: &GpuDevice) -> Result<()> {
-    let waited = gpu.device().poll(wgpu::PollType::wait_indefinitely());
-    waited.map_err(|e| Error::device(format!("waiting for the device: {e}")))?;
-    Ok(())
-}
-
 /// Seconds from the first dispatch to the hits, rows being on the device.
 fn scan(gpu: &Rc<GpuDevice>, mut scorer: GpuScorer) -> Result<(f64, Vec<Hit>)> {
     wait(gpu)?;
@@ -249,7 +191,7 @@ pub fn measure(
         say(Ok(scan_of_rows.clone()));
         say(Ok(code_scan(scan_of_rows, best[1], None)));
         let Ok(gpu) = &gpu else { continue };
-        let copies = [row_bytes, code_bytes].map(|bytes| copy(gpu, bytes / 32 * 16));
+        let copies = [row_bytes, code_bytes].map(|bytes| copy_of(gpu, bytes / 32 * 16));
         let mut best = [f64::INFINITY; 4];
         for _ in 0..RUNS {
             let mut scorer = GpuScorer::new(gpu.clone(), query.clone(), shard.rows() as u64, k)?;
@@ -264,7 +206,7 @@ pub fn measure(
                 return Err(Error::device("its ranking differs from the CPU's"));
             }
             for (copy, best) in copies.iter().zip(&mut best[2..]) {
-                *best = best.min(copy()?);
+                *best = best.min(timed(gpu, std::iter::once(copy), 1)?);
             }
         }
         let scan_of_rows = row_scan(&gpu.description(), k, best[0], Some(best[2]));

@@ -2,9 +2,9 @@
 //!
 //! The scoring kernels append to `pairs` what is not below the threshold, the k-th best of the last selection.
 //! How many those are only the device knows, so that room is kept for every row. Selections happen after
-//! 16384 rows and then whenever the rows have doubled: of rows in random order, some k pass each time, and the
-//! selections cost little beside the scan; of rows that get better and better all pass, and each is
-//! looked at twice.
+//! 16384 rows and then whenever there are eight times as many: of rows in random order, some 2 k pass each time, and
+//! the selections, which are some twenty dispatches each, cost little beside the scan; of rows that get better and better
+//! all pass, and each is looked at twice.
 
 use super::kernels::{
     HISTOGRAM_BYTES, Kernels, PAIR_BYTES, ROUND_BYTES, ROUNDS, STATE_BYTES, groups,
@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// Rows before the first selection.
 const FIRST_ROWS: usize = 16384;
+/// Rows after a selection, as a multiple of those after the one before.
+const GROWTH: usize = 8;
 /// Most rows between two selections: 8 MB of candidates.
 const ROWS_MAX: usize = 1 << 20;
 /// Where the parameters of the next round lie: every device can bind at multiples of this.
@@ -178,7 +180,7 @@ impl Selection {
         let bytes = (self.selected() * PAIR_BYTES) as u64;
         encoder.copy_buffer_to_buffer(&self.best, 0, &self.pairs, 0, bytes);
         self.pending = 0;
-        self.due = self.rows.clamp(self.room.min(FIRST_ROWS), self.room);
+        self.due = ((GROWTH - 1) * self.rows).clamp(self.room.min(FIRST_ROWS), self.room);
     }
 
     fn selected(&self) -> usize {

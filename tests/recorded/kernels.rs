@@ -67,7 +67,7 @@ pub fn linear_layers_and_their_epilogues(gpu: &Rc<GpuDevice>) {
                 let input = graph.input();
                 graph.linear(input, "layer", sides, None, after).unwrap();
                 let what = format!("{sides:?} {encoding:?} {family:?} {kind} {activation:?}");
-                let found = tensors.run(gpu, family, &graph, &x);
+                let found = tensors.run(gpu, &graph, &x);
                 assert_close(&found, &wanted, 2e-5, &what);
             }
         }
@@ -99,7 +99,7 @@ pub fn activations_are_exact_to_a_millionth(gpu: &Rc<GpuDevice>) {
                 .iter()
                 .map(|x| reference::activate(*x, activation))
                 .collect();
-            let found = tensors.run(gpu, family, &graph, &x);
+            let found = tensors.run(gpu, &graph, &x);
             assert_close(&found, &wanted, tolerance, &format!("{activation:?}"));
         }
     }
@@ -139,7 +139,7 @@ pub fn convolutions_read_their_windows_in_place(gpu: &Rc<GpuDevice>) {
                     .linear(input, "conv", sides, Some(window), after)
                     .unwrap();
                 let what = format!("{window:?} {encoding:?} {family:?}");
-                assert_close(&tensors.run(gpu, family, &graph, &x), &wanted, 2e-5, &what);
+                assert_close(&tensors.run(gpu, &graph, &x), &wanted, 2e-5, &what);
             }
         }
     }
@@ -170,7 +170,7 @@ pub fn attention_at_odd_shapes(gpu: &Rc<GpuDevice>) {
             };
             let input = graph.input();
             graph.attention(input, shape).unwrap();
-            let found = Tensors::default().run(gpu, family, &graph, &qkv);
+            let found = Tensors::default().run(gpu, &graph, &qkv);
             assert_close(&found, &wanted, 3e-5, &format!("{shape:?} {family:?}"));
         }
     }
@@ -200,7 +200,7 @@ pub fn norms_tokens_and_pools(gpu: &Rc<GpuDevice>) {
                 .norm(input, "norm", [rows, step, width], 1e-6)
                 .unwrap();
             let what = format!("norm of {rows} {step} {width} {family:?}");
-            let found = tensors.run(gpu, family, &graph, &x);
+            let found = tensors.run(gpu, &graph, &x);
             assert_close(&found, &wanted, tolerance, &what);
         }
     }
@@ -215,7 +215,7 @@ pub fn norms_tokens_and_pools(gpu: &Rc<GpuDevice>) {
         graph
             .tokens(input, ["class", "positions"], [tokens, width])
             .unwrap();
-        let found = tensors.run(gpu, Family::Registers, &graph, &x);
+        let found = tensors.run(gpu, &graph, &x);
         let wanted = reference::tokens(&x, &class, &positions);
         assert_close(&found, &wanted, 1e-6, "tokens");
     }
@@ -225,7 +225,7 @@ pub fn norms_tokens_and_pools(gpu: &Rc<GpuDevice>) {
         let mut graph = Graph::new(Family::Registers, Default::default(), x.len());
         let input = graph.input();
         graph.apply(input, kernel, values);
-        Tensors::default().run(gpu, Family::Registers, &graph, &x)
+        Tensors::default().run(gpu, &graph, &x)
     };
     let most = apply(parts::max_pool(side, channels).unwrap(), 25 * channels);
     let wanted = reference::max_pool(&x, side, channels);
@@ -268,5 +268,5 @@ pub fn impossible_shapes_are_refused(gpu: &Rc<GpuDevice>) {
     graph
         .linear(input, "layer", [2, 64, 8], None, After::default())
         .unwrap();
-    assert!(tensors.record(gpu, Family::Registers, &graph).is_err());
+    assert!(tensors.record(gpu, &graph).is_err());
 }

@@ -49,7 +49,7 @@ impl Dense {
     }
 }
 
-/// Tensors by name, to be uploaded for either family.
+/// Tensors by name, to be uploaded.
 #[derive(Default)]
 pub struct Tensors {
     values: Vec<(String, Vec<f32>)>,
@@ -91,7 +91,7 @@ impl Tensors {
         Dense { weights, bias }
     }
 
-    fn upload(&self, gpu: &Rc<GpuDevice>, family: Family) -> Weights {
+    fn upload(&self, gpu: &Rc<GpuDevice>) -> Weights {
         // Of an architecture none of whose tensors is joined with others.
         let architecture = Architecture::Resnet(ResnetConfig {
             image: 32,
@@ -101,7 +101,7 @@ impl Tensors {
             gem_power: 3.0,
             gem_min: 1e-6,
         });
-        let mut uploads = Uploads::new(gpu, family, &architecture);
+        let mut uploads = Uploads::new(gpu, &architecture);
         for (name, values) in &self.values {
             uploads.take(name, Decoded::Values(values.clone())).unwrap();
         }
@@ -124,10 +124,9 @@ impl Tensors {
     pub fn record(
         &self,
         gpu: &Rc<GpuDevice>,
-        family: Family,
         graph: &Graph,
     ) -> data_attribution::Result<Pass> {
-        let weights = self.upload(gpu, family);
+        let weights = self.upload(gpu);
         let mut pipelines = Pipelines::default();
         pollster::block_on(Pass::new(gpu, &mut pipelines, graph, weights))
     }
@@ -136,11 +135,10 @@ impl Tensors {
     pub fn run(
         &self,
         gpu: &Rc<GpuDevice>,
-        family: Family,
         graph: &Graph,
         input: &[f32],
     ) -> Vec<f32> {
-        let pass = self.record(gpu, family, graph).unwrap();
+        let pass = self.record(gpu, graph).unwrap();
         let [first, second] = [false, true]
             .map(|divided| pollster::block_on(pass.run(input, divided, &Unpaced)).unwrap());
         assert_eq!(first, second);

@@ -30,6 +30,9 @@ pub struct Kernel {
     pub text: String,
     pub groups: [u32; 3],
     pub dims: [u32; 8],
+    /// What it computes, for profiles, and its multiply-adds where these are what takes time.
+    pub what: &'static str,
+    pub products: usize,
 }
 
 impl Kernel {
@@ -49,10 +52,21 @@ impl Kernel {
                 text,
                 groups: groups.map(|count| count as u32),
                 dims: filled,
+                what: "",
+                products: 0,
             }),
             false => Err(Error::invalid(format!(
                 "a kernel of {groups:?} workgroups for sizes {dims:?}"
             ))),
+        }
+    }
+
+    /// Says what it computes; `products` are multiply-adds.
+    pub fn computing(self, what: &'static str, products: usize) -> Self {
+        Self {
+            what,
+            products,
+            ..self
         }
     }
 }

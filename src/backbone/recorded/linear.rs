@@ -78,6 +78,60 @@ pub struct Linear {
 const ROWS: usize = 8;
 const LANES: usize = 8;
 
+/// Tiles from which a large GPU has enough to do: the choices were measured on one with 132 units.
+const MANY_TILES: usize = 512;
+const SOME_TILES: usize = 150;
+
+/// What a workgroup of the TILES family computes; see `linear_tiles.wgsl`.
+#[derive(Clone, Copy, Debug)]
+struct Tile {
+    rows: usize,
+    quads: usize,
+    fours: usize,
+    slices: usize,
+}
+
+impl Tile {
+    /// For so many rows and outputs. Large tiles reuse more of what is loaded; few of them leave a GPU idle.
+    fn of(rows: usize, outputs: usize) -> Self {
+        if rows <= 8 {
+            return Self {
+                rows: 1,
+                quads: 1,
+                fours: 4,
+                slices: 4,
+            };
+        }
+        // As few rows in vain as can be, and as few loads of weights.
+        let cost = |each: &usize| rows.next_multiple_of(8 * each) * (each + 2) / each;
+        let each = [6, 5, 4].into_iter().min_by_key(cost).unwrap_or(4);
+        let tiles = rows.div_ceil(8 * each) * outputs.div_ceil(64);
+        let (quads, fours, slices) = match tiles {
+            MANY_TILES.. => (2, 4, 1),
+            SOME_TILES.. => (2, 8, 1),
+            _ => (1, 4, 2),
+        };
+        Self {
+            rows: each,
+            quads,
+            fours,
+            slices,
+        }
+    }
+
+    /// Rows and columns.
+    fn sides(self) -> [usize; 2] {
+        [8 * self.rows, 32 * self.quads]
+    }
+
+    /// Arrays of `4 * fours + 1` that hold the weights of all slices, and the sums of one of them to be joined.
+    fn lines(self) -> usize {
+        let staged = 8 * self.quads * self.slices;
+        let joined = 64 * self.rows * self.quads * usize::from(self.slices > 1);
+        staged.max(joined.div_ceil(4 * self.fours + 1))
+    }
+}
+
 impl Linear {
     /// Taps of the window.
     pub fn taps(&self) -> usize {
@@ -105,10 +159,12 @@ impl Linear {
     /// [`Error::InvalidArgument`] for a shape outside of the module's invariants.
     pub fn kernel(&self, family: Family) -> Result<Kernel> {
         self.check()?;
-        match family {
+        let kernel = match family {
             Family::Registers => self.registers(),
             Family::Tiles => self.tiles(),
-        }
+        }?;
+        let products = self.rows * self.inputs * self.taps() * self.outputs;
+        Ok(kernel.computing("linear", products))
     }
 
     /// Columns of a REGISTERS tile: as few in vain as can be, and as few loads of x.
@@ -144,21 +200,32 @@ impl Linear {
     }
 
     fn tiles(&self) -> Result<Kernel> {
-        // Larger tiles reuse more, where enough of them are left to fill a GPU.
-        let filled = self.rows.div_ceil(128) * self.outputs.div_ceil(64) >= 256;
-        let rows = if filled { 8 } else { 4 };
+        let tile = Tile::of(self.rows, self.outputs);
         let values = self
             .values()
-            .with("rows", rows)
             .with("real", "vec4<f32>")
-            .with("width", "dims.n4");
+            .with("width", "dims.n4")
+            .with("rows", tile.rows)
+            .with("quads", tile.quads)
+            .with("fours", tile.fours)
+            .with("slices", tile.slices)
+            .with("joined", tile.slices - 1)
+            .with("lines", tile.lines())
+            .with("x_loads", (tile.rows * tile.fours).div_ceil(8))
+            .with(
+                "w_loads",
+                (tile.quads * tile.fours).div_ceil(2 * self.encoding.word()),
+            )
+            .with("four", 4)
+            .with("eight", 8);
         let weights = match self.encoding {
             Encoding::F32 => include_str!("../../../shaders/weights_f32.wgsl"),
             Encoding::Int8 => include_str!("../../../shaders/weights_int8.wgsl"),
             Encoding::Int4 => include_str!("../../../shaders/weights_int4.wgsl"),
         };
         let text = include_str!("../../../shaders/linear_tiles.wgsl");
-        let groups = [self.outputs.div_ceil(64), self.rows.div_ceil(16 * rows), 1];
+        let [rows, columns] = tile.sides();
+        let groups = [self.outputs.div_ceil(columns), self.rows.div_ceil(rows), 1];
         Kernel::new(self.text(&values, text, weights), groups, &self.dims())
     }
 

@@ -11,6 +11,8 @@ pub mod kernel;
 pub mod linear;
 pub mod parts;
 pub mod pass;
+#[cfg(feature = "cli")]
+pub mod profile;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod reference;
 pub mod resnet;
@@ -71,7 +73,7 @@ impl Loading {
         Ok(Self {
             gpu: (**gpu).clone(),
             family,
-            uploads: Uploads::new(gpu, family, &head.architecture),
+            uploads: Uploads::new(gpu, &head.architecture),
             graph,
             pipelines,
         })

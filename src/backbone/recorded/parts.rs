@@ -61,7 +61,8 @@ impl Attention {
         };
         let groups = [self.queries.div_ceil(16 * each), self.heads, 1];
         let dims = [self.tokens, self.queries, self.heads];
-        Kernel::new(values.fill(text), groups, &dims)
+        let products = 2 * self.tokens * self.queries * self.heads * self.head;
+        Ok(Kernel::new(values.fill(text), groups, &dims)?.computing("attention", products))
     }
 }
 
@@ -78,11 +79,8 @@ pub fn layer_norm([rows, step, width]: [usize; 3], epsilon: f32, family: Family)
         ),
         Family::Tiles => (include_str!("../../../shaders/norm_tiles.wgsl"), rows),
     };
-    Kernel::new(
-        values.fill(text),
-        [groups, 1, 1],
-        &[rows, fours(width)?, step],
-    )
+    let dims = [rows, fours(width)?, step];
+    Ok(Kernel::new(values.fill(text), [groups, 1, 1], &dims)?.computing("norm", 0))
 }
 
 /// Class token and positions: patches [tokens - 1, width] -> [tokens, width].
@@ -92,7 +90,7 @@ pub fn layer_norm([rows, step, width]: [usize; 3], epsilon: f32, family: Family)
 pub fn tokens(tokens: usize, width: usize) -> Result<Kernel> {
     let text = include_str!("../../../shaders/tokens.wgsl").into();
     let w4 = fours(width)?;
-    Kernel::new(text, [w4.div_ceil(16), tokens, 1], &[tokens, w4])
+    Ok(Kernel::new(text, [w4.div_ceil(16), tokens, 1], &[tokens, w4])?.computing("tokens", 0))
 }
 
 /// Maximum of 3x3 with stride 2: [side, side, channels] -> [side / 2, side / 2, channels].
@@ -105,7 +103,7 @@ pub fn max_pool(side: usize, channels: usize) -> Result<Kernel> {
     }
     let text = include_str!("../../../shaders/max_pool.wgsl").into();
     let c4 = fours(channels)?;
-    Kernel::new(text, [c4.div_ceil(16), (side / 2).pow(2), 1], &[side, c4])
+    Ok(Kernel::new(text, [c4.div_ceil(16), (side / 2).pow(2), 1], &[side, c4])?.computing("max pool", 0))
 }
 
 /// Generalised mean `(mean max(x, least)^power)^(1 / power)`: [pixels, channels] -> [channels].
@@ -118,7 +116,7 @@ pub fn mean_pool(pixels: usize, channels: usize, power: f32, least: f32) -> Resu
         .with("least", float(least));
     let text = values.fill(include_str!("../../../shaders/mean_pool.wgsl"));
     let c4 = fours(channels)?;
-    Kernel::new(text, [c4.div_ceil(16), 1, 1], &[pixels, c4])
+    Ok(Kernel::new(text, [c4.div_ceil(16), 1, 1], &[pixels, c4])?.computing("mean pool", 0))
 }
 
 /// A row of unit length.
@@ -128,5 +126,5 @@ pub fn mean_pool(pixels: usize, channels: usize, power: f32, least: f32) -> Resu
 pub fn unit(width: usize) -> Result<Kernel> {
     let text = include_str!("../../../shaders/unit.wgsl").into();
     let w4 = fours(width)?;
-    Kernel::new(text, [w4.div_ceil(16), 1, 1], &[w4])
+    Ok(Kernel::new(text, [w4.div_ceil(16), 1, 1], &[w4])?.computing("unit", 0))
 }

@@ -26,8 +26,8 @@ const DIMS_STRIDE: usize = 256;
 
 /// A forward pass ready to run.
 pub struct Pass {
-    gpu: GpuHandle,
-    dispatches: Vec<Dispatch>,
+    pub(super) gpu: GpuHandle,
+    pub(super) dispatches: Vec<Dispatch>,
     /// The parts that a run is divided into.
     parts: Vec<Range<usize>>,
     /// With the values that enter and leave.
@@ -38,10 +38,20 @@ pub struct Pass {
     _weights: Weights,
 }
 
-struct Dispatch {
-    pipeline: wgpu::ComputePipeline,
-    group: wgpu::BindGroup,
-    groups: [u32; 3],
+/// One call, bound.
+pub(super) struct Dispatch {
+    pub pipeline: wgpu::ComputePipeline,
+    pub group: wgpu::BindGroup,
+    pub kernel: Called,
+}
+
+/// What is left of a kernel once it is compiled; see `Kernel`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Called {
+    pub groups: [u32; 3],
+    pub dims: [u32; 8],
+    pub what: &'static str,
+    pub products: usize,
 }
 
 /// Which buffer holds each slot, and the sizes of the buffers in bytes.
@@ -152,7 +162,12 @@ impl Pass {
             dispatches.push(Dispatch {
                 pipeline,
                 group,
-                groups: call.kernel.groups,
+                kernel: Called {
+                    groups: call.kernel.groups,
+                    dims: call.kernel.dims,
+                    what: call.kernel.what,
+                    products: call.kernel.products,
+                },
             });
         }
         refused.close().await?;
@@ -210,7 +225,7 @@ impl Pass {
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for dispatch in &self.dispatches[part] {
-                let [x, y, z] = dispatch.groups;
+                let [x, y, z] = dispatch.kernel.groups;
                 pass.set_pipeline(&dispatch.pipeline);
                 pass.set_bind_group(0, &dispatch.group, &[]);
                 pass.dispatch_workgroups(x, y, z);

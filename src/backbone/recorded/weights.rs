@@ -1,7 +1,7 @@
-//! Weights on the device by name, in the form that a family of kernels reads.
+//! Weights on the device by name, in the form that the kernels read.
 //!
-//! Each tensor is uploaded as it arrives and dropped on the host. The REGISTERS family reads a matrix with its words
-//! transposed, [inputs, outputs], so that neighbouring invocations read neighbouring words.
+//! Each tensor is uploaded as it arrives and dropped on the host. A matrix lies with its words transposed,
+//! [inputs, outputs], so that neighbouring invocations read neighbouring words.
 
 #![allow(
     clippy::arc_with_non_send_sync,
@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::graph::scales_of;
-use super::kernel::Family;
 use super::resnet::with_fourth_channel;
 use super::vit::{CLASS_TOKEN, POSITIONS};
 use crate::backbone::load::Decoded;
@@ -39,7 +38,6 @@ impl Weights {
 /// Takes tensors to the device.
 pub struct Uploads {
     gpu: GpuHandle,
-    family: Family,
     /// Those that are joined or changed on the way.
     architecture: Architecture,
     host: HashMap<String, Vec<f32>>,
@@ -48,10 +46,9 @@ pub struct Uploads {
 
 impl Uploads {
     /// For a backbone of `architecture`.
-    pub fn new(gpu: &GpuHandle, family: Family, architecture: &Architecture) -> Self {
+    pub fn new(gpu: &GpuHandle, architecture: &Architecture) -> Self {
         Self {
             gpu: gpu.clone(),
-            family,
             architecture: architecture.clone(),
             host: HashMap::new(),
             weights: Weights::default(),
@@ -103,13 +100,8 @@ impl Uploads {
         if !outputs.is_multiple_of(4) || columns * outputs != words.len() {
             return Err(Error::invalid(format!("{name} has {outputs} outputs")));
         }
-        match self.family {
-            Family::Tiles => self.put(name, bytemuck::cast_slice(words)),
-            Family::Registers => {
-                let turned = transposed(words, columns);
-                self.put(name, bytemuck::cast_slice(&turned));
-            }
-        }
+        let turned = transposed(words, columns);
+        self.put(name, bytemuck::cast_slice(&turned));
         Ok(())
     }
 
