@@ -3,12 +3,14 @@
 // 64 invocations compute a tile of 8 * ROWS rows by 8 * QUADS fours of columns, each one every 8th row and every
 // 8th four. They stage FOURS fours of inputs at a time, weights expanded to f32, while the next ones are on their
 // way from memory. With more SLICES as many such groups share a tile: each takes every SLICES-th stretch of the inputs,
-// and their sums are joined in the end. Indices that are known beforehand need no check when the kernel runs, so
+// and their sums are joined in the end. With a larger SPLIT the inputs are divided among workgroups likewise, whose
+// sums are joined by `linear_join.wgsl`. Indices that are known beforehand need no check when the kernel runs, so
 // tiles are arrays of arrays and loops are written out; the inner arrays have one four to spare, so that neighbours
 // lie in different banks. Follows a weights, an inputs and an epilogue part; the CPU twin is `reference::linear`.
 
 const FOURS = {{ fours }}u;
 const SLICES = {{ slices }}u;
+const SPLIT = {{ split }}u;
 const ROWS = 8u * {{ rows }}u;
 const QUADS = 8u * {{ quads }}u;
 const WIDTH = 4u * FOURS + 1u;
@@ -41,10 +43,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let unit = place / QUADS;
     let fours = taps() * dims.c4;
     var s$i_$q = vec4<f32>(); //% i rows q quads
-    var k = slice * FOURS;
+    var k = (group.z * SLICES + slice) * FOURS;
     var x$l = four_of(first_row + row + $lu * (64u / FOURS), k + four); //% l x_loads
     var w$l = load(first_quad + quad, k, unit + $lu * (64u / QUADS)); //% l w_loads
-    for (var start = 0u; start < fours; start += FOURS * SLICES) {
+    for (var start = 0u; start < fours; start += FOURS * SLICES * SPLIT) {
         workgroupBarrier();
         //% repeat l x_loads
         if (row + $lu * (64u / FOURS) < ROWS) {
@@ -57,7 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         //% end
         workgroupBarrier();
-        k += FOURS * SLICES;
+        k += FOURS * SLICES * SPLIT;
         x$l = four_of(first_row + row + $lu * (64u / FOURS), k + four); //% l x_loads
         w$l = load(first_quad + quad, k, unit + $lu * (64u / QUADS)); //% l w_loads
         //% repeat j fours
@@ -82,6 +84,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     //% end
     if (slice == 0u) {
-        store(first_row + line + $iu * 8u, first_quad + column + $qu * 8u, s$i_$q); //% i rows q quads
+        store({{ part }}first_row + line + $iu * 8u, first_quad + column + $qu * 8u, s$i_$q); //% i rows q quads
     }
 }

@@ -113,11 +113,20 @@ fn codes(dimension: usize) -> (Head, CodeRows) {
 
 /// Seconds from the first dispatch to the hits, rows being on the device.
 fn scan(gpu: &Rc<GpuDevice>, mut scorer: GpuScorer) -> Result<(f64, Vec<Hit>)> {
+    // Uploads start with a submit.
+    gpu.queue().submit([]);
     wait(gpu)?;
     let start = Instant::now();
     scorer.scan();
+    let a = start.elapsed().as_secs_f64();
+    wait(gpu)?;
+    let b = start.elapsed().as_secs_f64();
     let hits = pollster::block_on(scorer.hits())?;
-    Ok((start.elapsed().as_secs_f64(), hits))
+    let c = start.elapsed().as_secs_f64();
+    if let Some(bound) = scorer.whole_scan() {
+        eprintln!("TRACE host {:.0} gpu {:.0} hits {:.0} us, kernel alone {:.1} us", a * 1e6, (b - a) * 1e6, (c - b) * 1e6, 1e6 * timed(gpu, std::iter::once(&bound), 20)? / 20.0);
+    }
+    Ok((c, hits))
 }
 
 /// Scans of generated rows, or of the int8 rows in the file `rows` [n, dimension], for each of `ks` best; `say` hears each

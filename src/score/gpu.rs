@@ -232,6 +232,39 @@ impl GpuScorer {
         self.upload = Some(upload);
     }
 
+    /// The scan of all uploaded rows by itself, after [`Self::scan`]; for `bandwidth`.
+    #[cfg(feature = "cli")]
+    pub(super) fn whole_scan(&self) -> Option<crate::device::peaks::Bound> {
+        let upload = self.upload.as_ref()?;
+        let params = [
+            0,
+            upload.rows as u32,
+            upload.rows.div_ceil(4) as u32,
+            upload.first_id,
+            0,
+            upload.params[0],
+            upload.params[1],
+        ];
+        let queue = self.gpu.queue();
+        queue.write_buffer(&self.params, 0, bytemuck::cast_slice(&params));
+        let buffers = [
+            &self.params,
+            &self.scores.first()?.buffer,
+            &self.selection.pairs,
+            &self.selection.state,
+            &upload.planes,
+            &self.query_buffer,
+            &upload.values,
+            &upload.bases,
+        ];
+        let resources = buffers.map(|b| b.as_entire_binding());
+        Some(crate::device::peaks::Bound {
+            pipeline: self.kernel.pipeline().clone(),
+            group: self.kernel.bind(&self.gpu, &resources),
+            groups: [groups(upload.rows.div_ceil(4) + 1), 1, 1],
+        })
+    }
+
     /// The best rows so far, best first.
     pub async fn hits(&mut self) -> Result<Vec<Hit>> {
         self.selection

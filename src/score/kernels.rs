@@ -60,6 +60,11 @@ impl Kernel {
         })
     }
 
+    #[cfg(feature = "cli")]
+    pub(super) fn pipeline(&self) -> &wgpu::ComputePipeline {
+        &self.pipeline
+    }
+
     /// Records one dispatch of `groups` workgroups.
     pub fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, group: &wgpu::BindGroup, groups: u32) {
         pass.set_pipeline(&self.pipeline);

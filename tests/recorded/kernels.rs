@@ -21,6 +21,11 @@ pub fn linear_layers_and_their_epilogues(gpu: &Rc<GpuDevice>) {
         [33, 160, 68],
         [7, 36, 12],
         [130, 64, 8],
+        // Inputs divided among workgroups; many tiles, and more.
+        [5, 1568, 12],
+        [19, 2304, 36],
+        [200, 32, 2412],
+        [1000, 32, 1604],
     ];
     let activations = [
         Activation::None,
@@ -155,6 +160,8 @@ pub fn attention_at_odd_shapes(gpu: &Rc<GpuDevice>) {
         (18, 18, 1, 4),
         (20, 20, 1, 128),
         (1, 1, 1, 4),
+        (67, 50, 2, 64),
+        (96, 96, 1, 60),
         (70, 70, 5, 12),
     ] {
         let width = heads * head;

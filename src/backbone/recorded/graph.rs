@@ -129,18 +129,28 @@ impl Graph {
             activation: after.activation,
         };
         let kernel = shape.kernel(self.family)?;
-        let mut reads = vec![
-            (0, Operand::Slot(x)),
-            (1, f32s(&matrix, outputs * shape.words())),
-            (3, f32s(&format!("{name}.bias"), outputs)),
-        ];
-        if encoding != Encoding::F32 {
-            reads.push((2, f32s(&scales_of(&matrix), shape.scales())));
+        let weights = (1, f32s(&matrix, outputs * shape.words()));
+        let mut reads = vec![(0, Operand::Slot(x)), weights];
+        let scales = (2, f32s(&scales_of(&matrix), shape.scales()));
+        let mut ends = vec![(3, f32s(&format!("{name}.bias"), outputs))];
+        match encoding {
+            Encoding::F32 => {}
+            // One for an output: they are applied to whole sums.
+            Encoding::Int8 => ends.push(scales),
+            Encoding::Int4 => reads.push(scales),
         }
         if let Some((slot, _)) = after.residual {
-            reads.push((5, Operand::Slot(slot)));
-            reads.extend(after.gamma.iter().map(|gamma| (6, f32s(gamma, outputs))));
+            ends.push((5, Operand::Slot(slot)));
+            ends.extend(after.gamma.iter().map(|gamma| (6, f32s(gamma, outputs))));
         }
+        let split = shape.split(self.family);
+        if split > 1 {
+            let parts = self.call(kernel, reads, split * rows * outputs);
+            reads = vec![(0, Operand::Slot(parts))];
+            reads.extend(ends);
+            return Ok(self.call(shape.join()?, reads, rows * outputs));
+        }
+        reads.extend(ends);
         Ok(self.call(kernel, reads, rows * outputs))
     }
 

@@ -78,6 +78,12 @@ pub struct Linear {
 const ROWS: usize = 8;
 const LANES: usize = 8;
 
+const EPILOGUE: &str = include_str!("../../../shaders/epilogue.wgsl");
+
+/// Inputs that a workgroup is given where there are few tiles.
+const INPUTS_EACH: usize = 768;
+/// Most workgroups that share a tile's inputs.
+const SPLIT_MAX: usize = 8;
 /// Tiles from which a large GPU has enough to do: the choices were measured on one with 132 units.
 const MANY_TILES: usize = 512;
 const SOME_TILES: usize = 150;
@@ -89,33 +95,37 @@ struct Tile {
     quads: usize,
     fours: usize,
     slices: usize,
+    split: usize,
 }
 
 impl Tile {
-    /// For so many rows and outputs. Large tiles reuse more of what is loaded; few of them leave a GPU idle.
-    fn of(rows: usize, outputs: usize) -> Self {
+    /// For so many rows, outputs and inputs. Large tiles reuse more of what is loaded; few of them leave a GPU idle.
+    fn of(rows: usize, outputs: usize, inputs: usize) -> Self {
+        let split = (inputs / INPUTS_EACH).clamp(1, SPLIT_MAX);
         if rows <= 8 {
             return Self {
                 rows: 1,
                 quads: 1,
                 fours: 4,
                 slices: 4,
+                split,
             };
         }
         // As few rows in vain as can be, and as few loads of weights.
         let cost = |each: &usize| rows.next_multiple_of(8 * each) * (each + 2) / each;
         let each = [6, 5, 4].into_iter().min_by_key(cost).unwrap_or(4);
         let tiles = rows.div_ceil(8 * each) * outputs.div_ceil(64);
-        let (quads, fours, slices) = match tiles {
-            MANY_TILES.. => (2, 4, 1),
-            SOME_TILES.. => (2, 8, 1),
-            _ => (1, 4, 2),
+        let (quads, fours, slices, split) = match tiles {
+            MANY_TILES.. => (2, 4, 1, 1),
+            SOME_TILES.. => (2, 8, 1, 1),
+            _ => (1, 4, 2, split),
         };
         Self {
             rows: each,
             quads,
             fours,
             slices,
+            split,
         }
     }
 
@@ -196,13 +206,16 @@ impl Linear {
         let text = include_str!("../../../shaders/linear_registers.wgsl");
         let columns = self.outputs.div_ceil(columns * LANES);
         let groups = [columns, self.rows.div_ceil(ROWS), 1];
-        Kernel::new(self.text(&values, text, weights), groups, &self.dims())
+        let text = self.text(&values, &[text, weights, EPILOGUE]);
+        Kernel::new(text, groups, &self.dims())
     }
 
     fn tiles(&self) -> Result<Kernel> {
-        let tile = Tile::of(self.rows, self.outputs);
+        let tile = self.tile();
         let values = self
             .values()
+            .with("split", tile.split)
+            .with("part", if tile.split > 1 { "group.z, " } else { "" })
             .with("real", "vec4<f32>")
             .with("width", "dims.n4")
             .with("rows", tile.rows)
@@ -225,8 +238,51 @@ impl Linear {
         };
         let text = include_str!("../../../shaders/linear_tiles.wgsl");
         let [rows, columns] = tile.sides();
-        let groups = [self.outputs.div_ceil(columns), self.rows.div_ceil(rows), 1];
-        Kernel::new(self.text(&values, text, weights), groups, &self.dims())
+        let groups = [
+            self.outputs.div_ceil(columns),
+            self.rows.div_ceil(rows),
+            tile.split,
+        ];
+        let text = match tile.split {
+            1 => self.text(&values, &[text, weights, EPILOGUE]),
+            _ => self.text(&values, &[text, weights, include_str!("../../../shaders/parts.wgsl")]),
+        };
+        Kernel::new(text, groups, &self.dims())
+    }
+
+    /// Partial sums that the kernel of `family` leaves to [`Self::join`]; 1 where there are none.
+    pub fn split(&self, family: Family) -> usize {
+        match family {
+            Family::Registers => 1,
+            Family::Tiles => self.tile().split,
+        }
+    }
+
+    /// The kernel that joins partial sums [split, rows, outputs].
+    ///
+    /// # Errors
+    /// As [`Self::kernel`].
+    pub fn join(&self) -> Result<Kernel> {
+        let scaled = self.encoding == Encoding::Int8;
+        let values = self
+            .values()
+            .with("real", "vec4<f32>")
+            .with("width", "dims.n4")
+            .with("split", self.tile().split)
+            .with("scaled", usize::from(scaled))
+            .with("rescale", if scaled { " * scales[quad]" } else { "" });
+        let rows = Self {
+            window: None,
+            ..*self
+        };
+        let text = include_str!("../../../shaders/linear_join.wgsl");
+        let groups = [(self.rows * self.outputs / 4).div_ceil(64), 1, 1];
+        let kernel = Kernel::new(rows.text(&values, &[text, EPILOGUE]), groups, &self.dims())?;
+        Ok(kernel.computing("join", 0))
+    }
+
+    fn tile(&self) -> Tile {
+        Tile::of(self.rows, self.outputs, self.inputs * self.taps())
     }
 
     fn check(&self) -> Result<()> {
@@ -289,14 +345,17 @@ impl Linear {
             .with("activate", activate)
     }
 
-    fn text(&self, values: &Values, main: &str, weights: &str) -> String {
+    /// The inputs' part and `parts`, filled with `values`.
+    fn text(&self, values: &Values, parts: &[&str]) -> String {
         let inputs = match self.window {
             None => include_str!("../../../shaders/inputs_rows.wgsl"),
             Some(_) => include_str!("../../../shaders/inputs_window.wgsl"),
         };
-        let epilogue = include_str!("../../../shaders/epilogue.wgsl");
-        [main, inputs, weights, epilogue]
-            .map(|part| values.fill(part))
-            .join("\n")
+        let mut text = values.fill(inputs);
+        for part in parts {
+            text.push('\n');
+            text.push_str(&values.fill(part));
+        }
+        text
     }
 }

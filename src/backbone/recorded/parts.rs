@@ -42,15 +42,18 @@ impl Attention {
     /// As [`fours`], and those of [`Kernel::new`].
     pub fn kernel(&self, family: Family) -> Result<Kernel> {
         let head4 = fours(self.head)?;
-        let staged = (32 * (head4 | 1) + 64) * 16;
+        // Queries, a tile, scores; quarters and shrinks.
+        let staged = (48 * (head4 + 1) + 16 * 9) * 16 + 4 * (64 + 16);
         let tiles = family == Family::Tiles && staged <= WORKGROUP_BYTES;
         // Two queries share what is loaded of keys and values; a wide head leaves no room for them.
         let each = if self.head <= HEAD_OF_TWO { 2 } else { 1 };
         let values = Values::default()
             .with("head4", head4)
             .with("each", each)
-            .with("values", head4.div_ceil(16))
-            .with("four", 4)
+            .with("loads", head4.div_ceil(2))
+            .with("two", 2)
+            .with("quads", 4)
+            .with("eight", 8)
             .with("scale", float((self.head as f32).powf(-0.5)));
         let (text, each) = match tiles {
             true => (include_str!("../../../shaders/attention_tiles.wgsl"), 1),
