@@ -78,8 +78,9 @@ fn features_equal_those_of_pytorch() {
     let golden = golden();
     for name in BACKBONES {
         let spec = registry::find(name).unwrap();
-        let found =
-            features(&generated_backbone(&spec, Precision::F32, Rounding::Nearest, &Compute::Cpu).unwrap());
+        let found = features(
+            &generated_backbone(&spec, Precision::F32, Rounding::Nearest, &Compute::Cpu).unwrap(),
+        );
         let wanted = golden["backbones"][name]["features"].as_array().unwrap();
         assert_eq!(wanted.len(), IMAGES);
         let errors = found

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::score::bandwidth::measure;
+use crate::score::bandwidth::{Rows, measure};
 
 #[derive(Args)]
 pub struct BenchScan {
@@ -17,6 +17,9 @@ pub struct BenchScan {
     count: usize,
     #[arg(long, default_value_t = 512)]
     dimension: usize,
+    /// Generated codes, a multiple of 64.
+    #[arg(long, default_value_t = 1_000_000)]
+    codes: usize,
     /// File of int8 rows [n, dimension] to scan in place of generated ones.
     #[arg(long)]
     rows: Option<PathBuf>,
@@ -27,29 +30,34 @@ pub struct BenchScan {
 
 impl BenchScan {
     pub fn run(self) -> Result<()> {
-        measure(
-            self.rows.as_deref(),
-            self.count,
-            self.dimension,
-            &self.k,
-            |scan| match scan {
-                Err(why) => eprintln!("{why}"),
-                Ok(scan) if self.json => println!("{}", serde_json::json!(scan)),
-                Ok(scan) => {
-                    let share = scan.copy_seconds.map_or_else(String::new, |copy| {
-                        format!(", {:.0} % of a copy's", 100.0 * copy / scan.seconds)
-                    });
-                    println!(
-                        "{}, k {}: {} {:.1} M rows/s, {:.2} GB/s{share}",
-                        scan.device,
-                        scan.k,
-                        scan.what,
-                        scan.rows as f64 / scan.seconds / 1e6,
-                        scan.bytes as f64 / scan.seconds / 1e9,
-                    );
-                }
-            },
-        )?;
+        let rows = Rows {
+            file: self.rows.as_deref(),
+            count: self.count,
+            dimension: self.dimension,
+            codes: self.codes,
+        };
+        measure(&rows, &self.k, |scan| match scan {
+            Err(why) => eprintln!("{why}"),
+            Ok(scan) if self.json => println!("{}", serde_json::json!(scan)),
+            Ok(scan) => {
+                let rate = |seconds| 1e-9 * scan.bytes as f64 / seconds;
+                let alone = scan.kernel.map_or_else(String::new, |kernel| {
+                    format!(
+                        "; the kernel by itself {:.1} GB/s, {:.0} % of a copy's",
+                        rate(kernel.seconds),
+                        100.0 * kernel.copy_seconds / kernel.seconds
+                    )
+                });
+                println!(
+                    "{}, k {}: {} {:.1} M rows/s, {:.2} GB/s with selection and readback{alone}",
+                    scan.device,
+                    scan.k,
+                    scan.what,
+                    1e-6 * scan.rows as f64 / scan.seconds,
+                    rate(scan.seconds),
+                );
+            }
+        })?;
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::backbone::recorded::choose::choose_family;
 use crate::backbone::recorded::kernel::Family;
 use crate::error::{Error, Result};
-use crate::score::kernels::Kernels;
+use crate::score::kernels::{Kernels, Products};
 
 pub use handle::{GpuBuffer, GpuHandle};
 
@@ -66,6 +66,9 @@ pub struct GpuDevice {
     kernels: RefCell<Option<Rc<Kernels>>>,
     /// Which backbone kernels suit the adapter, once measured.
     family: Cell<Option<Family>>,
+    /// Whether shaders may name packed dot products.
+    has_packed: bool,
+    products: Cell<Option<Products>>,
 }
 
 impl Deref for GpuDevice {
@@ -134,6 +137,10 @@ impl GpuDevice {
             handle: GpuHandle::new(device, queue),
             kernels: RefCell::new(None),
             family: Cell::new(None),
+            has_packed: instance
+                .wgsl_language_features()
+                .contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
+            products: Cell::new(None),
         }))
     }
 
@@ -162,6 +169,18 @@ impl GpuDevice {
         let family = choose_family(self).await?;
         self.family.set(Some(family));
         Ok(family)
+    }
+
+    /// How scans multiply: as [`Self::multiply`] says, or else packed on what is known to be no software adapter.
+    pub fn products(&self) -> Products {
+        let suited = self.has_packed && self.family.get() == Some(Family::Tiles);
+        let suited = [Products::Single, Products::Packed][usize::from(suited)];
+        self.products.get().unwrap_or(suited)
+    }
+
+    /// Makes scans that begin from now on multiply so; for tests and benchmarks.
+    pub fn multiply(&self, products: Products) {
+        self.products.set(Some(products));
     }
 
     /// The scoring kernels, compiled on the first call.

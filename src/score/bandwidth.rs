@@ -11,16 +11,18 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::kernels::Products;
 use super::planes::{codes_block, rows_block};
 use super::{CodeQuery, CpuScorer, GpuScorer, Hit, QuantizedQuery};
 use crate::device::GpuDevice;
-use crate::device::peaks::{copy_of, timed, wait};
+use crate::device::peaks::{Bound, copy_of, timed, wait};
 use crate::error::{Error, Result};
 use crate::format::clustered::{Cluster, CodeRows, Head, Plan, Widths};
 use crate::format::shard::{DIMENSION_MAX, FineShard};
 
-const CODE_ROWS: usize = 1_000_000;
 const RUNS: usize = 7;
+/// Repeats of a kernel that is timed by itself.
+const ALONE: usize = 20;
 /// 8 words a row.
 const WIDTHS: Widths = Widths {
     eight: 8,
@@ -49,9 +51,29 @@ pub struct Scan {
     pub rows: usize,
     pub dimension: usize,
     pub bytes: u64,
+    /// From the first command to the hits in memory.
     pub seconds: f64,
-    /// Seconds of a plain copy that reads and writes as many bytes together; GPU only.
-    pub copy_seconds: Option<f64>,
+    /// GPU only.
+    pub kernel: Option<Alone>,
+}
+
+/// Seconds of a scan's kernel by itself, and of a plain copy that reads and writes as many bytes together; each among others
+/// of its kind.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Alone {
+    pub seconds: f64,
+    pub copy_seconds: f64,
+}
+
+/// What is scanned.
+#[derive(Clone, Debug)]
+pub struct Rows<'a> {
+    /// A file of int8 rows [n, dimension] in place of `count` generated ones.
+    pub file: Option<&'a Path>,
+    pub count: usize,
+    pub dimension: usize,
+    /// Generated codes.
+    pub codes: usize,
 }
 
 /// Int8 rows `codes` [n, dimension].
@@ -65,7 +87,7 @@ fn shard(codes: Vec<i8>, dimension: usize) -> FineShard {
     }
 }
 
-fn codes(dimension: usize) -> (Head, CodeRows) {
+fn codes(dimension: usize, count: usize) -> (Head, CodeRows) {
     let (m, words) = (WIDTHS.dimensions(), WIDTHS.words());
     let plan = Plan {
         dimension,
@@ -88,93 +110,89 @@ fn codes(dimension: usize) -> (Head, CodeRows) {
     };
     let clusters = (0..64).map(|centroid| Cluster {
         centroid,
-        rows: CODE_ROWS as u32 / 64,
+        rows: (count / 64) as u32,
     });
     let head = Head {
         plan,
         salt: [0; 16],
         row_salt: [0; 16],
-        rows: CODE_ROWS as u64,
+        rows: count as u64,
         clusters: clusters.collect(),
-        first_rows: (0..=64).map(|i| i * CODE_ROWS as u64 / 64).collect(),
+        first_rows: (0..=64).map(|i| i * count as u64 / 64).collect(),
         fine: Vec::new(),
         items: Vec::new(),
     };
-    let term = |i: usize| (bits(i) & 0xffff) | ((i * 64 / CODE_ROWS) as u32) << 16;
+    let term = |i: usize| (bits(i) & 0xffff) | ((i * 64 / count) as u32) << 16;
     let rows = CodeRows {
         first_row: 0,
         first_cluster: 0,
         words_per_row: words,
-        terms: (0..CODE_ROWS).map(term).collect(),
-        words: (0..CODE_ROWS * words).map(bits).collect(),
+        terms: (0..count).map(term).collect(),
+        words: (0..count * words).map(bits).collect(),
     };
     (head, rows)
 }
 
 /// Seconds from the first dispatch to the hits, rows being on the device.
-fn scan(gpu: &Rc<GpuDevice>, mut scorer: GpuScorer) -> Result<(f64, Vec<Hit>)> {
+fn scan(gpu: &Rc<GpuDevice>, mut scorer: GpuScorer) -> Result<([f64; 2], Vec<Hit>)> {
     // Uploads start with a submit.
     gpu.queue().submit([]);
     wait(gpu)?;
     let start = Instant::now();
     scorer.scan();
-    let a = start.elapsed().as_secs_f64();
-    wait(gpu)?;
-    let b = start.elapsed().as_secs_f64();
     let hits = pollster::block_on(scorer.hits())?;
-    let c = start.elapsed().as_secs_f64();
-    if let Some(bound) = scorer.whole_scan() {
-        eprintln!("TRACE host {:.0} gpu {:.0} hits {:.0} us, kernel alone {:.1} us", a * 1e6, (b - a) * 1e6, (c - b) * 1e6, 1e6 * timed(gpu, std::iter::once(&bound), 20)? / 20.0);
-    }
-    Ok((c, hits))
+    let seconds = start.elapsed().as_secs_f64();
+    let kernel = scorer.whole_scan().map(|scan| alone(gpu, &scan));
+    Ok(([seconds, kernel.transpose()?.unwrap_or(seconds)], hits))
 }
 
-/// Scans of generated rows, or of the int8 rows in the file `rows` [n, dimension], for each of `ks` best; `say` hears each
-/// result, and why there is no GPU's.
+/// Seconds of one dispatch among others of its kind.
+fn alone(gpu: &Rc<GpuDevice>, bound: &Bound) -> Result<f64> {
+    Ok(timed(gpu, std::iter::once(bound), ALONE)? / ALONE as f64)
+}
+
+/// Scans of `asked` for each of `ks` best; `say` hears each result, and why there is no GPU's.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::InvalidArgument`] for a dimension that is no multiple of 4 up to 2048, [`Error::Device`] when the
-/// GPU fails or ranks differently from the CPU.
+/// [`Error::Io`]; [`Error::InvalidArgument`] for a dimension that is no multiple of 4 up to 2048, and for codes that are no
+/// multiple of 64; [`Error::Device`] when the GPU fails or ranks differently from the CPU.
 pub fn measure(
-    rows: Option<&Path>,
-    count: usize,
-    dimension: usize,
+    asked: &Rows,
     ks: &[usize],
     mut say: impl FnMut(std::result::Result<Scan, String>),
 ) -> Result<()> {
+    let dimension = asked.dimension;
     if dimension == 0 || dimension > DIMENSION_MAX || !dimension.is_multiple_of(4) {
         return Err(Error::invalid(format!("rows of {dimension} values")));
     }
-    let generated = || (0..count * dimension).map(|i| bits(i) as i8).collect();
-    let values: Vec<i8> = match rows {
+    if asked.codes == 0 || !asked.codes.is_multiple_of(64) {
+        return Err(Error::invalid(format!("{} codes", asked.codes)));
+    }
+    let values: Vec<i8> = match asked.file {
         Some(file) => bytemuck::cast_vec(std::fs::read(file).map_err(|e| Error::io(file, e))?),
-        None => generated(),
+        None => (0..asked.count * dimension)
+            .map(|i| bits(i) as i8)
+            .collect(),
     };
     let shard = shard(values, dimension);
     let query = QuantizedQuery::new(&noise(dimension))?;
     let unit = super::query::normalised(&noise(dimension))?;
-    let (head, codes) = codes(dimension);
+    let (head, codes) = codes(dimension, asked.codes);
     let code_query = Rc::new(CodeQuery::new(&head.plan, &unit)?);
     // Scores are written and a scale or a term is read beside the codes.
-    let row_bytes = shard.rows() * (dimension + 8);
-    let code_bytes = CODE_ROWS * (4 * WIDTHS.words() + 8);
-    let row_scan = |device: &str, k, seconds, copy_seconds| Scan {
-        what: "int8",
+    let bytes = [
+        shard.rows() * (dimension + 8),
+        asked.codes * (4 * WIDTHS.words() + 8),
+    ];
+    let said = |device: &str, k, what: usize, seconds, kernel| Scan {
+        what: ["int8", "codes"][what],
         device: device.into(),
         k,
-        rows: shard.rows(),
+        rows: [shard.rows(), asked.codes][what],
         dimension,
-        bytes: row_bytes as u64,
+        bytes: bytes[what] as u64,
         seconds,
-        copy_seconds,
-    };
-    let code_scan = |scan: Scan, seconds, copy_seconds| Scan {
-        what: "codes",
-        rows: CODE_ROWS,
-        bytes: code_bytes as u64,
-        seconds,
-        copy_seconds,
-        ..scan
+        kernel,
     };
     let gpu = pollster::block_on(GpuDevice::open());
     if let Err(error) = &gpu {
@@ -196,31 +214,47 @@ pub fn measure(
             best[1] = best[1].min(start.elapsed().as_secs_f64());
             wanted = vec![found, of_codes];
         }
-        let scan_of_rows = row_scan("CPU, 1 thread", k, best[0], None);
-        say(Ok(scan_of_rows.clone()));
-        say(Ok(code_scan(scan_of_rows, best[1], None)));
+        for (what, seconds) in best.into_iter().enumerate() {
+            say(Ok(said("CPU, 1 thread", k, what, seconds, None)));
+        }
         let Ok(gpu) = &gpu else { continue };
-        let copies = [row_bytes, code_bytes].map(|bytes| copy_of(gpu, bytes / 32 * 16));
-        let mut best = [f64::INFINITY; 4];
-        for _ in 0..RUNS {
-            let mut scorer = GpuScorer::new(gpu.clone(), query.clone(), shard.rows() as u64, k)?;
-            scorer.upload(rows_block(&query, &shard, 0, shard.rows()));
-            let (seconds, of_rows) = scan(gpu, scorer)?;
-            best[0] = best[0].min(seconds);
-            let mut scorer = GpuScorer::new(gpu.clone(), code_query.clone(), head.rows, k)?;
-            scorer.upload(codes_block(&code_query, &head, &codes, 0, CODE_ROWS));
-            let (seconds, of_codes) = scan(gpu, scorer)?;
-            best[1] = best[1].min(seconds);
-            if vec![of_rows, of_codes] != wanted {
-                return Err(Error::device("its ranking differs from the CPU's"));
+        let copies = bytes.map(|bytes| copy_of(gpu, bytes / 32 * 16));
+        for (products, name) in [
+            (Products::Single, "single products"),
+            (Products::Packed, "packed products"),
+        ] {
+            gpu.multiply(products);
+            let device = format!("{}, {name}", gpu.description());
+            let mut best = [[f64::INFINITY; 3]; 2];
+            for _ in 0..RUNS {
+                let mut of_rows =
+                    GpuScorer::new(gpu.clone(), query.clone(), shard.rows() as u64, k)?;
+                of_rows.upload(rows_block(&query, &shard, 0, shard.rows()));
+                let mut of_codes = GpuScorer::new(gpu.clone(), code_query.clone(), head.rows, k)?;
+                of_codes.upload(codes_block(&code_query, &head, &codes, 0, asked.codes));
+                let mut found = Vec::new();
+                for ((scorer, best), copy) in
+                    [of_rows, of_codes].into_iter().zip(&mut best).zip(&copies)
+                {
+                    let ([seconds, kernel], hits) = scan(gpu, scorer)?;
+                    for (best, seconds) in best.iter_mut().zip([seconds, kernel, alone(gpu, copy)?])
+                    {
+                        *best = best.min(seconds);
+                    }
+                    found.push(hits);
+                }
+                if found != wanted {
+                    return Err(Error::device("its ranking differs from the CPU's"));
+                }
             }
-            for (copy, best) in copies.iter().zip(&mut best[2..]) {
-                *best = best.min(timed(gpu, std::iter::once(copy), 1)?);
+            for (what, [seconds, kernel, copy_seconds]) in best.into_iter().enumerate() {
+                let kernel = Alone {
+                    seconds: kernel,
+                    copy_seconds,
+                };
+                say(Ok(said(&device, k, what, seconds, Some(kernel))));
             }
         }
-        let scan_of_rows = row_scan(&gpu.description(), k, best[0], Some(best[2]));
-        say(Ok(scan_of_rows.clone()));
-        say(Ok(code_scan(scan_of_rows, best[1], Some(best[3]))));
     }
     Ok(())
 }

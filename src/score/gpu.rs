@@ -89,11 +89,13 @@ impl GpuScorer {
             // The fields of equal shift of a word are four dimensions that follow each other.
             Query::Codes(query) => (query.codes(), Form::of_codes(query.widths())),
         };
+        let products = gpu.products();
+        let packed = products.query(codes);
         gpu.queue()
-            .write_buffer(&query_buffer, 0, bytemuck::cast_slice(codes));
+            .write_buffer(&query_buffer, 0, bytemuck::cast_slice(&packed));
         Ok(Self {
             params: gpu.uniform("parameters", 32),
-            kernel: kernels.scan(gpu.device(), form),
+            kernel: kernels.scan(gpu.device(), form, products),
             selection,
             query_buffer,
             scores: Vec::new(),

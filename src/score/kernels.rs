@@ -73,6 +73,33 @@ impl Kernel {
     }
 }
 
+/// How a scan multiplies; the sums are exact and the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Products {
+    /// Each field by itself: what software adapters are fast at, and every browser has.
+    Single,
+    /// Four at once, by packed dot products.
+    Packed,
+}
+
+impl Products {
+    /// The query of integers `codes` up to 4095 in size, four to a vector, as the shader reads it.
+    pub fn query(self, codes: &[i32]) -> Vec<[u32; 4]> {
+        let fours = codes.as_chunks::<4>().0.iter();
+        match self {
+            Self::Single => fours.map(|four| four.map(|code| code as u32)).collect(),
+            Self::Packed => {
+                let low = |code: i32| ((code + 32) & 63) - 32;
+                let high = |code: i32| (code - low(code)) / 64;
+                let word = |four: [i32; 4]| u32::from_le_bytes(four.map(|piece| piece as u8));
+                fours
+                    .map(|four| [word(four.map(low)), word(four.map(high)), 0, 0])
+                    .collect()
+            }
+        }
+    }
+}
+
 /// What a scan reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -93,7 +120,7 @@ impl Form {
 /// All kernels of the scorer.
 pub struct Kernels {
     /// Scans, compiled for their form when one is first asked for.
-    scans: RefCell<HashMap<Form, Rc<Kernel>>>,
+    scans: RefCell<HashMap<(Form, Products), Rc<Kernel>>>,
     pub begin: Kernel,
     pub histogram: Kernel,
     pub choose: Kernel,
@@ -123,17 +150,20 @@ impl Kernels {
     }
 
     /// The scan of rows of `form`.
-    pub fn scan(&self, device: &wgpu::Device, form: Form) -> Rc<Kernel> {
+    pub fn scan(&self, device: &wgpu::Device, form: Form, products: Products) -> Rc<Kernel> {
         let compile = || {
             let bindings: &[u32] = match form {
                 Form::Rows { .. } => &[0, 1, 2, 3, 4, 5, 6],
                 Form::Codes { .. } => &[0, 1, 2, 3, 4, 5, 6, 7],
             };
-            let module = module(device, &scan_source(form));
+            let module = module(device, &scan_source(form, products));
             Rc::new(kernel(device, &module, "main", bindings))
         };
         let mut scans = self.scans.borrow_mut();
-        scans.entry(form).or_insert_with(compile).clone()
+        scans
+            .entry((form, products))
+            .or_insert_with(compile)
+            .clone()
     }
 }
 
@@ -167,7 +197,11 @@ const UNROLLED: usize = 16;
 /// The shader that scans rows of `form`. Up to [`UNROLLED`] words of a width are written out one by one: their
 /// places in the query are constants, which processors multiply by without loading them first. More words
 /// are read by a loop over as many, as compilers take long over long functions.
-fn scan_source(form: Form) -> String {
+fn scan_source(form: Form, products: Products) -> String {
+    let words_part = match products {
+        Products::Single => include_str!("../../shaders/score_words.wgsl"),
+        Products::Packed => include_str!("../../shaders/score_dots.wgsl"),
+    };
     let (classes, end) = match form {
         Form::Rows { words } => ([words, 0, 0], include_str!("../../shaders/score_rows.wgsl")),
         Form::Codes { words } => (words, include_str!("../../shaders/score_codes.wgsl")),
@@ -204,6 +238,6 @@ fn scan_source(form: Form) -> String {
         "{}{}fn products(first: u32, stride: u32) -> vec4<i32> {{\n\
          var sums = Sums();\nvar at = first;\n{lines}return whole(sums);\n}}\n{end}",
         include_str!("../../shaders/candidates.wgsl"),
-        include_str!("../../shaders/score_words.wgsl"),
+        words_part,
     )
 }

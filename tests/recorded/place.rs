@@ -121,23 +121,14 @@ impl Tensors {
         uploads.finish()
     }
 
-    pub fn record(
-        &self,
-        gpu: &Rc<GpuDevice>,
-        graph: &Graph,
-    ) -> data_attribution::Result<Pass> {
+    pub fn record(&self, gpu: &Rc<GpuDevice>, graph: &Graph) -> data_attribution::Result<Pass> {
         let weights = self.upload(gpu);
         let mut pipelines = Pipelines::default();
         pollster::block_on(Pass::new(gpu, &mut pipelines, graph, weights))
     }
 
     /// What a graph makes of `input`, the same twice and in parts.
-    pub fn run(
-        &self,
-        gpu: &Rc<GpuDevice>,
-        graph: &Graph,
-        input: &[f32],
-    ) -> Vec<f32> {
+    pub fn run(&self, gpu: &Rc<GpuDevice>, graph: &Graph, input: &[f32]) -> Vec<f32> {
         let pass = self.record(gpu, graph).unwrap();
         let [first, second] = [false, true]
             .map(|divided| pollster::block_on(pass.run(input, divided, &Unpaced)).unwrap());

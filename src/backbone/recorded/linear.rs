@@ -245,7 +245,10 @@ impl Linear {
         ];
         let text = match tile.split {
             1 => self.text(&values, &[text, weights, EPILOGUE]),
-            _ => self.text(&values, &[text, weights, include_str!("../../../shaders/parts.wgsl")]),
+            _ => self.text(
+                &values,
+                &[text, weights, include_str!("../../../shaders/parts.wgsl")],
+            ),
         };
         Kernel::new(text, groups, &self.dims())
     }

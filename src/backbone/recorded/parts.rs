@@ -106,7 +106,10 @@ pub fn max_pool(side: usize, channels: usize) -> Result<Kernel> {
     }
     let text = include_str!("../../../shaders/max_pool.wgsl").into();
     let c4 = fours(channels)?;
-    Ok(Kernel::new(text, [c4.div_ceil(16), (side / 2).pow(2), 1], &[side, c4])?.computing("max pool", 0))
+    Ok(
+        Kernel::new(text, [c4.div_ceil(16), (side / 2).pow(2), 1], &[side, c4])?
+            .computing("max pool", 0),
+    )
 }
 
 /// Generalised mean `(mean max(x, least)^power)^(1 / power)`: [pixels, channels] -> [channels].
