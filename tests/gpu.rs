@@ -6,6 +6,7 @@
 use data_attribution::backbone::parity;
 use data_attribution::device::{Compute, DeviceChoice, GpuDevice};
 use data_attribution::format::{Calibrator, shard};
+use data_attribution::score::kernels::Products;
 use data_attribution::score::{CpuScorer, GpuScorer, QuantizedQuery, normaliser};
 
 fn noise(stream: u32, i: usize) -> f32 {
@@ -33,8 +34,11 @@ fn gpu_kernels_equal_their_cpu_twins() {
         (4099, 4099, 64, 100),
         (300, 64, 2048, 7),
     ] {
-        ranking(&gpu, count, shard_rows, dimension, k, false);
-        ranking(&gpu, count, shard_rows, dimension, k, true);
+        for products in [Products::Single, Products::Packed] {
+            gpu.multiply(products);
+            ranking(&gpu, count, shard_rows, dimension, k, false);
+            ranking(&gpu, count, shard_rows, dimension, k, true);
+        }
     }
     let (compute, reason) =
         pollster::block_on(parity::choose(DeviceChoice::WebGpu, &|| 0.0)).expect("parity check");

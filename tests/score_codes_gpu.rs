@@ -10,6 +10,7 @@ use code_rows::{Codes, index, joined, unit, widths};
 use data_attribution::device::GpuDevice;
 use data_attribution::format::clustered::{CodeRows, Head};
 use data_attribution::format::{Calibrator, shard};
+use data_attribution::score::kernels::Products;
 use data_attribution::score::{CodeQuery, CpuScorer, GpuScorer, QuantizedQuery, normaliser};
 
 #[test]
@@ -74,8 +75,23 @@ fn codes_on_the_gpu_score_as_on_the_cpu() {
 
 fn ranking(gpu: &Rc<GpuDevice>, head: &Head, files: &[CodeRows], k: usize, what: &str) {
     let query = Rc::new(CodeQuery::new(&head.plan, &unit(8, head.plan.dimension)).unwrap());
+    for products in [Products::Single, Products::Packed] {
+        gpu.multiply(products);
+        let what = format!("{what}, {products:?}");
+        ranking_of(gpu, head, &query, files, k, &what);
+    }
+}
+
+fn ranking_of(
+    gpu: &Rc<GpuDevice>,
+    head: &Head,
+    query: &Rc<CodeQuery>,
+    files: &[CodeRows],
+    k: usize,
+    what: &str,
+) {
     let mut on_cpu = CpuScorer::new(query.clone(), head.rows, k).unwrap();
-    let mut on_gpu = GpuScorer::new(gpu.clone(), query, head.rows, k).unwrap();
+    let mut on_gpu = GpuScorer::new(gpu.clone(), query.clone(), head.rows, k).unwrap();
     let calibrator = Calibrator {
         inv_tau: 20.0,
         bias: 10.0,
