@@ -1,92 +1,159 @@
 //! `data-attribution bench-kernels`: forward passes on the GPU at hand, kernel by kernel, beside what it can do at best.
 
+use std::time::Instant;
+
 use anyhow::{Result, bail};
 use clap::Args;
+use serde_json::json;
 
 use crate::backbone::pack::Precision;
 use crate::backbone::precision_table::{Rounding, cosine, generated_backbone};
-use crate::backbone::{Network, Unpaced, generated, registry};
+use crate::backbone::recorded::profile::Step;
+use crate::backbone::registry::BackboneSpec;
+use crate::backbone::{Network, Unpaced, generated, parity, registry};
+use crate::clock::now_ms;
 use crate::device::peaks::Peaks;
-use crate::device::{Compute, GpuDevice};
+use crate::device::{Compute, DeviceChoice, GpuDevice};
+
+/// Passes of which the fastest counts.
+const PASSES: usize = 20;
 
 #[derive(Args)]
 pub struct BenchKernels {
     /// Names of backbones, with generated weights.
     #[arg(default_values_t = ["dino", "dinov2-s14"].map(String::from))]
     backbones: Vec<String>,
+    /// Only these forms of the weights.
+    #[arg(long, value_delimiter = ',', default_value = "f32,int8,int4")]
+    forms: Vec<String>,
     /// Megabytes of the copy that is measured.
     #[arg(long, default_value_t = 256)]
     copy: usize,
-    /// Only the whole passes.
+    /// Print one JSON object for the device, and one for each backbone and form.
     #[arg(long)]
-    brief: bool,
+    json: bool,
 }
 
-const FORMS: [(Precision, &str); 3] = [
-    (Precision::F32, "f32"),
-    (Precision::Int8, "int8"),
-    (Precision::Int4, "int4"),
-];
+/// One backbone in one form.
+struct Measured {
+    steps: Vec<Step>,
+    device_seconds: f64,
+    whole_seconds: f64,
+    cosine: f64,
+}
+
+impl Measured {
+    /// Multiply-adds of the linear layers in a second.
+    fn linear(&self) -> f64 {
+        let linear = self.steps.iter().filter(|step| step.what == "linear");
+        let [products, seconds] = linear.fold([0.0; 2], |[products, seconds], step| {
+            let calls = step.calls as f64;
+            [
+                products + calls * step.products as f64,
+                seconds + calls * step.seconds,
+            ]
+        });
+        products / seconds
+    }
+}
 
 impl BenchKernels {
     pub fn run(self) -> Result<()> {
         let gpu = pollster::block_on(GpuDevice::open())?;
+        let start = Instant::now();
+        let (auto, _) = pollster::block_on(parity::choose(DeviceChoice::Auto, &now_ms))?;
+        let auto_ms = 1e3 * start.elapsed().as_secs_f64();
         let family = pollster::block_on(gpu.family())?;
         let peaks = Peaks::of(&gpu, self.copy)?;
-        println!(
-            "{}, {family:?}: {:.2} TFLOP/s in f32, copies at {:.0} GB/s, {:.1} us a dispatch",
-            gpu.description(),
-            2e-12 * peaks.products,
-            1e-9 * peaks.copied,
-            1e6 * peaks.dispatch
-        );
-        let image = generated::generated_image(0)?;
+        let device = gpu.description();
+        let teraflops = 2e-12 * peaks.products;
+        if self.json {
+            let line = json!({
+                "device": device, "family": format!("{family:?}"), "teraflops": teraflops, "copied": peaks.copied,
+                "dispatch_seconds": peaks.dispatch, "auto": auto.name(), "auto_ms": auto_ms,
+            });
+            println!("{line}");
+        } else {
+            println!(
+                "{device}, {family:?}: {teraflops:.2} TFLOP/s in f32, copies at {:.0} GB/s, {:.1} us a dispatch; auto took {} in \
+                 {auto_ms:.0} ms",
+                1e-9 * peaks.copied,
+                1e6 * peaks.dispatch,
+                auto.name()
+            );
+        }
         for name in &self.backbones {
             let Some(spec) = registry::find(name) else {
                 bail!("no backbone {name:?}");
             };
-            let exact = generated_backbone(&spec, FORMS[0].0, Rounding::Nearest, &Compute::Cpu)?;
-            let exact = pollster::block_on(exact.embed(&image, &Unpaced))?;
-            for (precision, form) in FORMS {
-                let compute = Compute::Gpu(gpu.clone());
-                let backbone = generated_backbone(&spec, precision, Rounding::Nearest, &compute)?;
-                let found = pollster::block_on(backbone.embed(&image, &Unpaced))?;
-                let mut best = f64::INFINITY;
-                let input = spec.preprocess.apply(&image)?;
-                for _ in 0..20 {
-                    let start = std::time::Instant::now();
-                    pollster::block_on(backbone.embed_preprocessed(&input, &Unpaced))?;
-                    best = best.min(start.elapsed().as_secs_f64());
-                }
-                let Network::Gpu(recorded) = backbone.network() else {
-                    bail!("{name} is not on the GPU");
-                };
-                let (steps, whole) = recorded.profile()?;
-                let linear: Vec<_> = steps.iter().filter(|s| s.what == "linear").collect();
-                let products: f64 = linear.iter().map(|s| (s.calls * s.products) as f64).sum();
-                let seconds: f64 = linear.iter().map(|s| s.calls as f64 * s.seconds).sum();
-                println!(
-                    "\n{name}, {form}: {:.2} ms on the device, {:.2} ms with upload and readback; linear layers at {:.1} % of \
-                     the peak; cosine with f32 on the CPU {:.6}",
-                    1e3 * whole,
-                    1e3 * best,
-                    100.0 * products / seconds / peaks.products,
-                    cosine(&found, &exact)
-                );
-                for step in steps.iter().filter(|_| !self.brief) {
-                    let share = step.products as f64 / step.seconds / peaks.products;
-                    println!(
-                        "  {} x {} {:?}: {:.1} us, {:.1} % of the peak, {:.1} % of the time",
-                        step.calls,
-                        step.what,
-                        step.sides,
-                        1e6 * step.seconds,
-                        100.0 * share,
-                        100.0 * step.calls as f64 * step.seconds / whole
-                    );
-                }
+            for form in &self.forms {
+                let measured = measure(&gpu, &spec, form)?;
+                self.say(name, form, &measured, &peaks);
             }
         }
         Ok(())
     }
+
+    fn say(&self, name: &str, form: &str, measured: &Measured, peaks: &Peaks) {
+        let share = measured.linear() / peaks.products;
+        let (device, whole) = (measured.device_seconds, measured.whole_seconds);
+        if self.json {
+            let line = json!({
+                "backbone": name, "form": form, "device_seconds": device, "whole_seconds": whole, "share": share,
+                "cosine": measured.cosine, "steps": measured.steps,
+            });
+            return println!("{line}");
+        }
+        println!(
+            "\n{name}, {form}: {:.2} ms on the device, {:.2} ms with upload and readback; linear layers at {:.1} % of the peak; \
+             cosine with f32 on the CPU {:.6}",
+            1e3 * device,
+            1e3 * whole,
+            100.0 * share,
+            measured.cosine
+        );
+        for step in &measured.steps {
+            println!(
+                "  {} x {} {:?}: {:.1} us, {:.1} % of the peak, {:.1} % of the time",
+                step.calls,
+                step.what,
+                step.sides,
+                1e6 * step.seconds,
+                100.0 * step.products as f64 / step.seconds / peaks.products,
+                100.0 * step.calls as f64 * step.seconds / device
+            );
+        }
+    }
+}
+
+fn measure(gpu: &std::rc::Rc<GpuDevice>, spec: &BackboneSpec, form: &str) -> Result<Measured> {
+    let precision = match form {
+        "f32" => Precision::F32,
+        "int8" => Precision::Int8,
+        "int4" => Precision::Int4,
+        _ => bail!("no form {form:?}"),
+    };
+    let image = generated::generated_image(0)?;
+    let exact = generated_backbone(spec, Precision::F32, Rounding::Nearest, &Compute::Cpu)?;
+    let exact = pollster::block_on(exact.embed(&image, &Unpaced))?;
+    let compute = Compute::Gpu(gpu.clone());
+    let backbone = generated_backbone(spec, precision, Rounding::Nearest, &compute)?;
+    let found = pollster::block_on(backbone.embed(&image, &Unpaced))?;
+    let input = spec.preprocess.apply(&image)?;
+    let mut whole_seconds = f64::INFINITY;
+    for _ in 0..if gpu.is_software() { 3 } else { PASSES } {
+        let start = Instant::now();
+        pollster::block_on(backbone.embed_preprocessed(&input, &Unpaced))?;
+        whole_seconds = whole_seconds.min(start.elapsed().as_secs_f64());
+    }
+    let Network::Gpu(recorded) = backbone.network() else {
+        bail!("{} is not on the GPU", spec.name);
+    };
+    let (steps, device_seconds) = recorded.profile(if gpu.is_software() { 1 } else { PASSES })?;
+    Ok(Measured {
+        steps,
+        device_seconds,
+        whole_seconds,
+        cosine: cosine(&found, &exact),
+    })
 }

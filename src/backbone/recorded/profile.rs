@@ -10,9 +10,6 @@ use super::pass::Called;
 use crate::device::peaks::{Bound, timed};
 use crate::error::Result;
 
-/// Runs of all calls of a kind in one submit.
-const TIMES: usize = 20;
-
 /// Calls of one kernel and size.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
@@ -27,11 +24,12 @@ pub struct Step {
 }
 
 impl Recorded {
-    /// The calls of a pass by kind, in the order in which they first come; and seconds of all of them in one submit.
+    /// The calls of a pass by kind, in the order in which they first come; and seconds of a whole pass. `times` runs are
+    /// submitted at once.
     ///
     /// # Errors
     /// [`crate::Error::Device`] when the device is lost.
-    pub fn profile(&self) -> Result<(Vec<Step>, f64)> {
+    pub fn profile(&self, times: usize) -> Result<(Vec<Step>, f64)> {
         let calls: Vec<(Called, Bound)> = self
             .pass
             .dispatches
@@ -55,16 +53,16 @@ impl Recorded {
         for kind in kinds {
             let same = || calls.iter().filter(move |(kernel, _)| *kernel == kind);
             let count = same().count();
-            let seconds = timed(&self.pass.gpu, same().map(|(_, bound)| bound), TIMES)?;
+            let seconds = timed(&self.pass.gpu, same().map(|(_, bound)| bound), times)?;
             steps.push(Step {
                 what: kind.what,
                 sides: [kind.dims[0], kind.dims[1], kind.dims[2]],
                 calls: count,
-                seconds: seconds / (count * TIMES) as f64,
+                seconds: seconds / (count * times) as f64,
                 products: kind.products,
             });
         }
-        let whole = timed(&self.pass.gpu, calls.iter().map(|(_, bound)| bound), TIMES)?;
-        Ok((steps, whole / TIMES as f64))
+        let whole = timed(&self.pass.gpu, calls.iter().map(|(_, bound)| bound), times)?;
+        Ok((steps, whole / times as f64))
     }
 }
