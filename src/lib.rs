@@ -29,6 +29,7 @@ pub mod preprocess;
 #[cfg(feature = "cli")]
 mod random;
 pub mod score;
+mod shader;
 pub mod source;
 #[cfg(feature = "cli")]
 mod svg;

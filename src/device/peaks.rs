@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::{GpuDevice, GpuHandle};
 use crate::backbone::recorded::kernel::compile;
 use crate::error::{Error, Result};
+use crate::shader::shader;
 
 const RUNS: usize = 5;
 /// Workgroups of 256 invocations, rounds of an invocation and products of a round in `fused` of `peaks.wgsl`.
@@ -82,7 +83,7 @@ pub(crate) fn copy_of(gpu: &GpuHandle, bytes: usize) -> Bound {
 }
 
 fn bound(gpu: &GpuHandle, entry: &str, buffers: &[(u32, &wgpu::Buffer)], groups: u32) -> Bound {
-    let text = include_str!("../../shaders/peaks.wgsl");
+    let text = shader!("peaks.wgsl");
     let pipeline = compile(gpu.device(), text, entry);
     let entries: Vec<_> = buffers
         .iter()

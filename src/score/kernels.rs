@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::device::GpuDevice;
 use crate::format::clustered::Widths;
+use crate::shader::shader;
 
 /// Bytes of a (ordered score, id) pair.
 pub const PAIR_BYTES: usize = 8;
@@ -133,8 +134,8 @@ pub struct Kernels {
 impl Kernels {
     /// Compiles the kernels for `device`.
     pub fn new(device: &wgpu::Device) -> Self {
-        let select = module(device, include_str!("../../shaders/select_top_k.wgsl"));
-        let sum = module(device, include_str!("../../shaders/normaliser.wgsl"));
+        let select = module(device, shader!("select_top_k.wgsl"));
+        let sum = module(device, shader!("normaliser.wgsl"));
         let select = |entry, bindings| kernel(device, &select, entry, bindings);
         let sum = |entry, bindings| kernel(device, &sum, entry, bindings);
         Self {
@@ -199,12 +200,12 @@ const UNROLLED: usize = 16;
 /// are read by a loop over as many, as compilers take long over long functions.
 fn scan_source(form: Form, products: Products) -> String {
     let words_part = match products {
-        Products::Single => include_str!("../../shaders/score_words.wgsl"),
-        Products::Packed => include_str!("../../shaders/score_dots.wgsl"),
+        Products::Single => shader!("score_words.wgsl"),
+        Products::Packed => shader!("score_dots.wgsl"),
     };
     let (classes, end) = match form {
-        Form::Rows { words } => ([words, 0, 0], include_str!("../../shaders/score_rows.wgsl")),
-        Form::Codes { words } => (words, include_str!("../../shaders/score_codes.wgsl")),
+        Form::Rows { words } => ([words, 0, 0], shader!("score_rows.wgsl")),
+        Form::Codes { words } => (words, shader!("score_codes.wgsl")),
     };
     let mut lines = String::new();
     let mut q = 0;
@@ -237,7 +238,7 @@ fn scan_source(form: Form, products: Products) -> String {
     format!(
         "{}{}fn products(first: u32, stride: u32) -> vec4<i32> {{\n\
          var sums = Sums();\nvar at = first;\n{lines}return whole(sums);\n}}\n{end}",
-        include_str!("../../shaders/candidates.wgsl"),
+        shader!("candidates.wgsl"),
         words_part,
     )
 }

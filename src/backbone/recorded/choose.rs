@@ -10,6 +10,7 @@ use super::kernel::{Family, OUTPUT, compile};
 use crate::clock::now_ms;
 use crate::device::GpuDevice;
 use crate::error::Result;
+use crate::shader::shader;
 
 /// Workgroups of each run, of 256 invocations.
 const GROUPS: u32 = 64;
@@ -23,7 +24,7 @@ const LEAST_MS: f64 = 2.0;
 /// # Errors
 /// [`crate::Error::Device`] when the device refuses the kernels or is lost.
 pub async fn choose_family(gpu: &Rc<GpuDevice>) -> Result<Family> {
-    let text = include_str!("../../../shaders/barriers.wgsl");
+    let text = shader!("barriers.wgsl");
     let refused = gpu.scope();
     let buffer = gpu.owned("choosing kernels", 4 * 256 * GROUPS as usize);
     let runs = ["without", "with_barriers"].map(|entry| {

@@ -7,6 +7,7 @@
 use super::kernel::{Family, Kernel};
 use super::template::Values;
 use crate::error::{Error, Result};
+use crate::shader::shader;
 
 /// How a matrix [outputs, inputs] is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,7 +79,7 @@ pub struct Linear {
 const ROWS: usize = 8;
 const LANES: usize = 8;
 
-const EPILOGUE: &str = include_str!("../../../shaders/epilogue.wgsl");
+const EPILOGUE: &str = shader!("epilogue.wgsl");
 
 /// Inputs that a workgroup is given where there are few tiles.
 const INPUTS_EACH: usize = 768;
@@ -199,11 +200,11 @@ impl Linear {
             .with("columns", columns)
             .with("lanes", LANES);
         let weights = match self.encoding {
-            Encoding::F32 => include_str!("../../../shaders/columns_f32.wgsl"),
-            Encoding::Int8 => include_str!("../../../shaders/columns_int8.wgsl"),
-            Encoding::Int4 => include_str!("../../../shaders/columns_int4.wgsl"),
+            Encoding::F32 => shader!("columns_f32.wgsl"),
+            Encoding::Int8 => shader!("columns_int8.wgsl"),
+            Encoding::Int4 => shader!("columns_int4.wgsl"),
         };
-        let text = include_str!("../../../shaders/linear_registers.wgsl");
+        let text = shader!("linear_registers.wgsl");
         let columns = self.outputs.div_ceil(columns * LANES);
         let groups = [columns, self.rows.div_ceil(ROWS), 1];
         let text = self.text(&values, &[text, weights, EPILOGUE]);
@@ -232,11 +233,11 @@ impl Linear {
             .with("four", 4)
             .with("eight", 8);
         let weights = match self.encoding {
-            Encoding::F32 => include_str!("../../../shaders/weights_f32.wgsl"),
-            Encoding::Int8 => include_str!("../../../shaders/weights_int8.wgsl"),
-            Encoding::Int4 => include_str!("../../../shaders/weights_int4.wgsl"),
+            Encoding::F32 => shader!("weights_f32.wgsl"),
+            Encoding::Int8 => shader!("weights_int8.wgsl"),
+            Encoding::Int4 => shader!("weights_int4.wgsl"),
         };
-        let text = include_str!("../../../shaders/linear_tiles.wgsl");
+        let text = shader!("linear_tiles.wgsl");
         let [rows, columns] = tile.sides();
         let groups = [
             self.outputs.div_ceil(columns),
@@ -245,10 +246,7 @@ impl Linear {
         ];
         let text = match tile.split {
             1 => self.text(&values, &[text, weights, EPILOGUE]),
-            _ => self.text(
-                &values,
-                &[text, weights, include_str!("../../../shaders/parts.wgsl")],
-            ),
+            _ => self.text(&values, &[text, weights, shader!("parts.wgsl")]),
         };
         Kernel::new(text, groups, &self.dims())
     }
@@ -278,7 +276,7 @@ impl Linear {
             window: None,
             ..*self
         };
-        let text = include_str!("../../../shaders/linear_join.wgsl");
+        let text = shader!("linear_join.wgsl");
         let groups = [(self.rows * self.outputs / 4).div_ceil(64), 1, 1];
         let kernel = Kernel::new(rows.text(&values, &[text, EPILOGUE]), groups, &self.dims())?;
         Ok(kernel.computing("join", 0))
@@ -351,8 +349,8 @@ impl Linear {
     /// The inputs' part and `parts`, filled with `values`.
     fn text(&self, values: &Values, parts: &[&str]) -> String {
         let inputs = match self.window {
-            None => include_str!("../../../shaders/inputs_rows.wgsl"),
-            Some(_) => include_str!("../../../shaders/inputs_window.wgsl"),
+            None => shader!("inputs_rows.wgsl"),
+            Some(_) => shader!("inputs_window.wgsl"),
         };
         let mut text = values.fill(inputs);
         for part in parts {

@@ -5,6 +5,7 @@
 use super::kernel::{Family, Kernel};
 use super::template::Values;
 use crate::error::{Error, Result};
+use crate::shader::shader;
 
 /// Workgroup memory that every WebGPU device has.
 const WORKGROUP_BYTES: usize = 16384;
@@ -56,11 +57,8 @@ impl Attention {
             .with("eight", 8)
             .with("scale", float((self.head as f32).powf(-0.5)));
         let (text, each) = match tiles {
-            true => (include_str!("../../../shaders/attention_tiles.wgsl"), 1),
-            false => (
-                include_str!("../../../shaders/attention_registers.wgsl"),
-                each,
-            ),
+            true => (shader!("attention_tiles.wgsl"), 1),
+            false => (shader!("attention_registers.wgsl"), each),
         };
         let groups = [self.queries.div_ceil(16 * each), self.heads, 1];
         let dims = [self.tokens, self.queries, self.heads];
@@ -76,11 +74,8 @@ impl Attention {
 pub fn layer_norm([rows, step, width]: [usize; 3], epsilon: f32, family: Family) -> Result<Kernel> {
     let values = Values::default().with("epsilon", float(epsilon));
     let (text, groups) = match family {
-        Family::Registers => (
-            include_str!("../../../shaders/norm_registers.wgsl"),
-            rows.div_ceil(16),
-        ),
-        Family::Tiles => (include_str!("../../../shaders/norm_tiles.wgsl"), rows),
+        Family::Registers => (shader!("norm_registers.wgsl"), rows.div_ceil(16)),
+        Family::Tiles => (shader!("norm_tiles.wgsl"), rows),
     };
     let dims = [rows, fours(width)?, step];
     Ok(Kernel::new(values.fill(text), [groups, 1, 1], &dims)?.computing("norm", 0))
@@ -91,7 +86,7 @@ pub fn layer_norm([rows, step, width]: [usize; 3], epsilon: f32, family: Family)
 /// # Errors
 /// As [`Attention::kernel`].
 pub fn tokens(tokens: usize, width: usize) -> Result<Kernel> {
-    let text = include_str!("../../../shaders/tokens.wgsl").into();
+    let text = shader!("tokens.wgsl").into();
     let w4 = fours(width)?;
     Ok(Kernel::new(text, [w4.div_ceil(16), tokens, 1], &[tokens, w4])?.computing("tokens", 0))
 }
@@ -104,7 +99,7 @@ pub fn max_pool(side: usize, channels: usize) -> Result<Kernel> {
     if !side.is_multiple_of(2) {
         return Err(Error::invalid(format!("a pool of a side of {side}")));
     }
-    let text = include_str!("../../../shaders/max_pool.wgsl").into();
+    let text = shader!("max_pool.wgsl").into();
     let c4 = fours(channels)?;
     Ok(
         Kernel::new(text, [c4.div_ceil(16), (side / 2).pow(2), 1], &[side, c4])?
@@ -120,7 +115,7 @@ pub fn mean_pool(pixels: usize, channels: usize, power: f32, least: f32) -> Resu
     let values = Values::default()
         .with("power", float(power))
         .with("least", float(least));
-    let text = values.fill(include_str!("../../../shaders/mean_pool.wgsl"));
+    let text = values.fill(shader!("mean_pool.wgsl"));
     let c4 = fours(channels)?;
     Ok(Kernel::new(text, [c4.div_ceil(16), 1, 1], &[pixels, c4])?.computing("mean pool", 0))
 }
@@ -130,7 +125,7 @@ pub fn mean_pool(pixels: usize, channels: usize, power: f32, least: f32) -> Resu
 /// # Errors
 /// As [`Attention::kernel`].
 pub fn unit(width: usize) -> Result<Kernel> {
-    let text = include_str!("../../../shaders/unit.wgsl").into();
+    let text = shader!("unit.wgsl").into();
     let w4 = fours(width)?;
     Ok(Kernel::new(text, [w4.div_ceil(16), 1, 1], &[w4])?.computing("unit", 0))
 }
