@@ -43,7 +43,11 @@ pub async fn load(
                 loaded.take(name, tensor);
                 Ok(())
             };
-            read(source, head_file, head, on_bytes, take).await?;
+            let reading = read(source, head_file, head, on_bytes, take);
+            #[cfg(target_arch = "wasm32")]
+            super::cpu::warm::while_reading(head, reading).await?;
+            #[cfg(not(target_arch = "wasm32"))]
+            reading.await?;
             Network::Cpu(loaded.network(head_file, &head.architecture)?)
         }
         Compute::Gpu(gpu) => {

@@ -2,7 +2,7 @@
 //!
 //! Matrices become int8 or 4-bit integers with scales; beside 4-bit ones, the class token and the
 //! position embedding become f16; everything else stays f32. Tensors fill files in the order of the
-//! head; a file is closed before it would pass [`FILE_BYTES_MAX`](crate::format::model::FILE_BYTES_MAX).
+//! head; a file is closed before it would pass [`FILE_BYTES`](crate::format::model::FILE_BYTES).
 //! One file is held at a time.
 
 use half::f16;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::matrix::QuantizedMatrix;
 use crate::error::{Error, Result};
-use crate::format::model::{FILE_BYTES_MAX, MODEL_FORMAT, TENSOR_ALIGN, is_matrix};
+use crate::format::model::{FILE_BYTES, FILE_BYTES_MAX, MODEL_FORMAT, TENSOR_ALIGN, is_matrix};
 use crate::format::shard::VERSION;
 use crate::format::{Architecture, FileRef, ModelHead, TensorEncoding, TensorEntry};
 use crate::preprocess::Preprocess;
@@ -114,7 +114,8 @@ pub fn pack(
             let reason = format!("tensor {tensor} is larger than one file may be");
             return Err(Error::checkpoint(name, reason));
         }
-        if current.len() as u64 + TENSOR_ALIGN + bytes.len() as u64 > FILE_BYTES_MAX {
+        let longer = current.len() as u64 + TENSOR_ALIGN + bytes.len() as u64;
+        if !current.is_empty() && longer > FILE_BYTES {
             close(&mut current, &mut files)?;
         }
         current.resize(current.len().next_multiple_of(TENSOR_ALIGN as usize), 0);

@@ -1,7 +1,7 @@
 //! The head of a quantized backbone (`backbone.json`) and the layout of its weight files.
 //!
 //! Tensors lie one after another, in the order of the head, in content-named files of at most
-//! [`FILE_BYTES_MAX`]; each tensor lies wholly in one file, 16-byte aligned. An `int8` tensor [out, in]
+//! [`FILE_BYTES_MAX`], written ones of about [`FILE_BYTES`]; each tensor lies wholly in one file, 16-byte aligned. An `int8` tensor [out, in]
 //! is stored as f32 scales [out], then codes i8 [out, in]: `w[o][i] = scale[o] * code[o][i]`. An
 //! `int4-group32` one as f16 scales [out, in/32], then codes [out, in/2], the even input in the low half
 //! of a byte: `w[o][i] = scale[o][i/32] * (code[o][i] - 8)`.
@@ -19,6 +19,8 @@ use crate::preprocess::Preprocess;
 pub const MODEL_FORMAT: &str = "data-attribution-backbone";
 /// Largest weight file, so that every static host takes it and downloads resume by file.
 pub const FILE_BYTES_MAX: u64 = 20_000_000;
+/// Bytes that a file is closed before passing, unless one tensor has more: some files are held in memory at a time.
+pub const FILE_BYTES: u64 = 6_000_000;
 /// Alignment of a tensor within its file.
 pub const TENSOR_ALIGN: u64 = 16;
 /// Neighbouring inputs that share a scale in the 4-bit encoding.

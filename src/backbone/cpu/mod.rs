@@ -7,6 +7,8 @@
 mod load;
 mod resnet;
 mod vit;
+#[cfg(any(target_arch = "wasm32", test))]
+pub mod warm;
 
 pub use load::{CpuLoaded, CpuNetwork};
 pub use resnet::CpuResnet;
