@@ -173,8 +173,10 @@ impl GpuDevice {
 
     /// How scans multiply: as [`Self::multiply`] says, or else packed on what is known to be no software adapter.
     pub fn products(&self) -> Products {
-        let suited = self.has_packed && self.family.get() == Some(Family::Tiles);
-        let suited = [Products::Single, Products::Packed][usize::from(suited)];
+        let suited = match self.family.get() {
+            Some(Family::Tiles) if self.has_packed => Products::Packed,
+            _ => Products::Single,
+        };
         self.products.get().unwrap_or(suited)
     }
 

@@ -5,6 +5,7 @@
 //! failed submission leaves the buffers that it should have written as they were, so every readback is
 //! checked against what it must contain, and is an error instead of zeros when it does not.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::kernels::{Form, Kernel, Kernels, NORMALISER_SUMS, QUERY_BYTES, groups};
@@ -194,30 +195,8 @@ impl GpuScorer {
             };
             let rows = (upload.rows - start).min(scores.capacity - scores.filled);
             let rows = self.selection.accepts(rows);
-            let params = [
-                start as u32,
-                (start + rows) as u32,
-                upload.rows.div_ceil(4) as u32,
-                upload.first_id,
-                scores.filled as u32,
-                upload.params[0],
-                upload.params[1],
-            ];
-            let queue = self.gpu.queue();
-            queue.write_buffer(&self.params, 0, bytemuck::cast_slice(&params));
-            // The kernel for rows has no bases.
-            let buffers = [
-                &self.params,
-                &scores.buffer,
-                &self.selection.pairs,
-                &self.selection.state,
-                &upload.planes,
-                &self.query_buffer,
-                &upload.values,
-                &upload.bases,
-            ];
-            let resources = buffers.map(|b| b.as_entire_binding());
-            let group = self.kernel.bind(&self.gpu, &resources);
+            let (place, buffer) = (scores.filled, scores.buffer.clone());
+            let group = self.bound(&upload, start..start + rows, &buffer, place);
             let mut encoder = self.gpu.encoder();
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -227,31 +206,38 @@ impl GpuScorer {
             }
             self.selection.offered(&self.kernels, &mut encoder, rows);
             self.gpu.queue().submit([encoder.finish()]);
-            scores.filled += rows;
+            if let Some(scores) = self.scores.last_mut() {
+                scores.filled += rows;
+            }
             self.rows += rows;
             start += rows;
         }
         self.upload = Some(upload);
     }
 
-    /// The scan of all uploaded rows by itself, after [`Self::scan`]; for `bandwidth`.
-    #[cfg(feature = "cli")]
-    pub(super) fn whole_scan(&self) -> Option<crate::device::peaks::Bound> {
-        let upload = self.upload.as_ref()?;
+    /// Binds the scan's kernel to `rows` of the upload, whose scores lie in `scores` from `place` on.
+    fn bound(
+        &self,
+        upload: &Upload,
+        rows: Range<usize>,
+        scores: &wgpu::Buffer,
+        place: usize,
+    ) -> wgpu::BindGroup {
         let params = [
-            0,
-            upload.rows as u32,
+            rows.start as u32,
+            rows.end as u32,
             upload.rows.div_ceil(4) as u32,
             upload.first_id,
-            0,
+            place as u32,
             upload.params[0],
             upload.params[1],
         ];
         let queue = self.gpu.queue();
         queue.write_buffer(&self.params, 0, bytemuck::cast_slice(&params));
+        // The kernel for rows has no bases.
         let buffers = [
             &self.params,
-            &self.scores.first()?.buffer,
+            scores,
             &self.selection.pairs,
             &self.selection.state,
             &upload.planes,
@@ -259,10 +245,19 @@ impl GpuScorer {
             &upload.values,
             &upload.bases,
         ];
-        let resources = buffers.map(|b| b.as_entire_binding());
+        self.kernel
+            .bind(&self.gpu, &buffers.map(|b| b.as_entire_binding()))
+    }
+
+    /// The scan of all uploaded rows by itself, after [`Self::scan`]; for `bandwidth`.
+    #[cfg(feature = "cli")]
+    pub(super) fn whole_scan(&self) -> Option<crate::device::peaks::Bound> {
+        let upload = self.upload.as_ref()?;
+        let buffer = &self.scores.first()?.buffer;
+        let group = self.bound(upload, 0..upload.rows, buffer, 0);
         Some(crate::device::peaks::Bound {
             pipeline: self.kernel.pipeline().clone(),
-            group: self.kernel.bind(&self.gpu, &resources),
+            group,
             groups: [groups(upload.rows.div_ceil(4) + 1), 1, 1],
         })
     }

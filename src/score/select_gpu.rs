@@ -180,7 +180,10 @@ impl Selection {
         let bytes = (self.selected() * PAIR_BYTES) as u64;
         encoder.copy_buffer_to_buffer(&self.best, 0, &self.pairs, 0, bytes);
         self.pending = 0;
-        self.due = ((GROWTH - 1) * self.rows).clamp(self.room.min(FIRST_ROWS), self.room);
+        self.due = self
+            .rows
+            .saturating_mul(GROWTH - 1)
+            .clamp(self.room.min(FIRST_ROWS), self.room);
     }
 
     fn selected(&self) -> usize {
