@@ -134,7 +134,7 @@ impl GpuHandle {
     }
 
     /// Natively, callbacks come only to those who wait.
-    fn wait(&self) -> Result<()> {
+    pub(crate) fn wait(&self) -> Result<()> {
         #[cfg(not(target_arch = "wasm32"))]
         self.device
             .poll(wgpu::PollType::wait_indefinitely())

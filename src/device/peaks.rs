@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{GpuDevice, GpuHandle};
 use crate::backbone::recorded::kernel::compile;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::shader::shader;
 
 const RUNS: usize = 5;
@@ -37,7 +37,7 @@ pub(crate) struct Bound {
 /// Seconds of `dispatches`, one after the other `times` times, in one submit.
 ///
 /// # Errors
-/// [`Error::Device`] when the device is lost.
+/// [`crate::Error::Device`] when the device is lost.
 pub(crate) fn timed<'a>(
     gpu: &GpuHandle,
     dispatches: impl Iterator<Item = &'a Bound> + Clone,
@@ -58,20 +58,13 @@ pub(crate) fn timed<'a>(
             }
         }
         let commands = encoder.finish();
-        wait(gpu)?;
+        gpu.wait()?;
         let start = Instant::now();
         gpu.queue().submit([commands]);
-        wait(gpu)?;
+        gpu.wait()?;
         best = best.min(start.elapsed().as_secs_f64());
     }
     Ok(best)
-}
-
-/// Waits for all that was submitted.
-pub(crate) fn wait(gpu: &GpuHandle) -> Result<()> {
-    let waited = gpu.device().poll(wgpu::PollType::wait_indefinitely());
-    waited.map_err(|e| Error::device(format!("waiting for the device: {e}")))?;
-    Ok(())
 }
 
 /// A copy of `bytes` bytes by a kernel.
@@ -108,7 +101,7 @@ impl Peaks {
     /// Measures `gpu`, the copy with `megabytes`.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device fails.
+    /// [`crate::Error::Device`] when the device fails.
     pub fn of(gpu: &Rc<GpuDevice>, megabytes: usize) -> Result<Self> {
         let sums = gpu.storage("sums", 4096);
         let [most, rounds, each] = FUSED;

@@ -15,7 +15,7 @@ use super::kernels::Products;
 use super::planes::{codes_block, rows_block};
 use super::{CodeQuery, CpuScorer, GpuScorer, Hit, QuantizedQuery};
 use crate::device::GpuDevice;
-use crate::device::peaks::{Bound, copy_of, timed, wait};
+use crate::device::peaks::{Bound, copy_of, timed};
 use crate::error::{Error, Result};
 use crate::format::clustered::{Cluster, CodeRows, Head, Plan, Widths};
 use crate::format::shard::{DIMENSION_MAX, FineShard};
@@ -137,7 +137,7 @@ fn codes(dimension: usize, count: usize) -> (Head, CodeRows) {
 fn scan(gpu: &Rc<GpuDevice>, mut scorer: GpuScorer) -> Result<([f64; 2], Vec<Hit>)> {
     // Uploads start with a submit.
     gpu.queue().submit([]);
-    wait(gpu)?;
+    gpu.wait()?;
     let start = Instant::now();
     scorer.scan();
     let hits = pollster::block_on(scorer.hits())?;

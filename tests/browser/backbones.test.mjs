@@ -32,16 +32,17 @@ const STILL_CLOCK = "performance.now = () => 1;";
 /** Runs before the worker: a browser without relaxed SIMD. */
 const NO_RELAXED_SIMD = "WebAssembly.validate = () => false;";
 
-/** Runs before the worker too: results tell whether the tiles of that family were compiled. */
+/** Runs before the worker too: results tell whether the tiles of that family and its scans were compiled. */
 function tilesTold() {
   const { createShaderModule } = GPUDevice.prototype;
-  let tiled = false;
+  let tiled = false, packed = false;
   GPUDevice.prototype.createShaderModule = function (text) {
     tiled ||= text.code.includes("var<workgroup> xs");
+    packed ||= text.code.includes("dot4I8Packed");
     return createShaderModule.call(this, text);
   };
   const post = self.postMessage.bind(self);
-  self.postMessage = (message, ...rest) => post(message.type === "done" ? { ...message, value: { ...message.value, tiled } } : message, ...rest);
+  self.postMessage = (message, ...rest) => post(message.type === "done" ? { ...message, value: { ...message.value, tiled, packed } } : message, ...rest);
 }
 
 for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
@@ -68,6 +69,7 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
           const result = await attribute(page, `${server.url}/demo/queries/${image.split("/").at(-1)}`, { topK: 600 });
           assert.equal(result.error, undefined, result.message);
           assert.equal(result.tiled, before === STILL_CLOCK);
+          assert.equal(result.packed, before === STILL_CLOCK);
           const scores = new Map(result.hits.map((hit) => [hit.id, hit.score]));
           assert.equal(scores.size, 600);
           for (const hit of expected[i].hits) {

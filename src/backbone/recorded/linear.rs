@@ -360,3 +360,24 @@ impl Linear {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Tile;
+
+    /// Workgroup memory and invocations of a workgroup that every WebGPU device has.
+    #[test]
+    fn tiles_fit_every_device() {
+        for rows in [1, 8, 9, 50, 197, 257, 577, 3136, 12544] {
+            for outputs in [4, 64, 384, 768, 2304, 4096] {
+                for inputs in [32, 768, 3072, 4608] {
+                    let tile = Tile::of(rows, outputs, inputs);
+                    let xs = 8 * tile.rows * tile.slices * (tile.fours + 1);
+                    let ws = tile.lines() * (4 * tile.fours + 1);
+                    assert!(16 * (xs + ws) <= 16384, "{tile:?}");
+                    assert!(64 * tile.slices <= 256, "{tile:?}");
+                }
+            }
+        }
+    }
+}
