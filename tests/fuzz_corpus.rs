@@ -317,7 +317,7 @@ fn index_files(dice: &mut Dice) {
                 let Ok(control) = Control::parse("c", bytes, head) else {
                     return false;
                 };
-                assert_eq!(control.encode(&head.salt).unwrap(), bytes);
+                assert_eq!(control.encode(&head.plan, &head.salt).unwrap(), bytes);
                 true
             }),
         ),

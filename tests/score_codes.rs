@@ -10,13 +10,22 @@ use data_attribution::format::clustered::{CodeRows, Head};
 use data_attribution::format::{Calibrator, shard};
 use data_attribution::score::{CodeQuery, CpuScorer, Hit, QuantizedQuery, normaliser};
 
+/// The centroid of a row and the code of its leaf.
+fn leaf_of<'a>(head: &Head, rows: &'a CodeRows, term: u32) -> (usize, &'a [i8]) {
+    let (leaf, axes) = (CodeRows::leaf(term), head.plan.leaf_axes());
+    let cluster = rows.first_cluster + rows.leaves[leaf] as usize;
+    let centroid = head.clusters[cluster].centroid as usize;
+    (centroid, &rows.leaf_codes[leaf * axes..(leaf + 1) * axes])
+}
+
 /// By the definition, one row at a time.
 fn defined(query: &CodeQuery, head: &Head, rows: &CodeRows) -> Vec<f32> {
     let words = rows.words.chunks(rows.words_per_row);
     let scores = rows.terms.iter().zip(words).map(|(term, words)| {
-        let cluster = rows.first_cluster + CodeRows::cluster(*term);
+        let (centroid, leaf) = leaf_of(head, rows, *term);
         query.score_row(
-            head.clusters[cluster].centroid as usize,
+            centroid,
+            leaf,
             CodeRows::constant(*term),
             CodeRows::gain(*term),
             words,
@@ -26,19 +35,32 @@ fn defined(query: &CodeQuery, head: &Head, rows: &CodeRows) -> Vec<f32> {
 }
 
 /// From the vectors that codes stand for, in f64; with the largest error that the integers may make.
-fn by_values(query: &CodeQuery, q: &[f32], head: &Head, term: u32, words: &[u32]) -> (f64, f64) {
+fn by_values(
+    query: &CodeQuery,
+    q: &[f32],
+    head: &Head,
+    rows: &CodeRows,
+    (term, words): (u32, &[u32]),
+) -> (f64, f64) {
     let plan = &head.plan;
     let mut codes = vec![0i16; plan.widths.dimensions()];
     plan.widths.unpack(words, &mut codes);
     let constant = f64::from(CodeRows::constant(term));
     let gain = f64::from(CodeRows::gain(term));
-    let centroid = head.clusters[CodeRows::cluster(term)].centroid as usize;
+    let (centroid, leaf) = leaf_of(head, rows, term);
     let mut x = vec![0f32; plan.dimension];
     plan.centroid(centroid, &mut x);
     let mut values: Vec<f64> = x
         .iter()
         .map(|c| (1.0 + constant * f64::from(plan.const_step)) * f64::from(*c))
         .collect();
+    for (j, code) in leaf.iter().enumerate() {
+        let value = f64::from(*code) * f64::from(plan.leaf_steps[j]);
+        let axis = &plan.transform[j * plan.dimension..][..plan.dimension];
+        for (x, t) in values.iter_mut().zip(axis) {
+            *x += value * f64::from(*t);
+        }
+    }
     let mut magnitudes = 0.0;
     for (j, code) in codes.iter().enumerate() {
         let offset = f64::from(*code) - f64::from(plan.zeros[j]);
@@ -67,7 +89,7 @@ fn the_definition_is_the_product_with_the_decoded_vector() {
             let found = defined(&query, &head, &rows);
             let words = rows.words.chunks(rows.words_per_row);
             for ((term, words), found) in rows.terms.iter().zip(words).zip(found) {
-                let (wanted, tolerance) = by_values(&query, &q, &head, *term, words);
+                let (wanted, tolerance) = by_values(&query, &q, &head, &rows, (*term, words));
                 let difference = (f64::from(found) - wanted).abs();
                 assert!(difference <= tolerance, "{found} {wanted} {tolerance}");
                 // The integers cost little: a hundredth of what a row's rounding to codes does.
@@ -92,7 +114,7 @@ fn no_codes_overflow_the_sum() {
             // Every axis is the query, so that all products have one sign.
             let q = unit(9, 8);
             let plan = &mut head.plan;
-            plan.transform = q.repeat(plan.widths.dimensions());
+            plan.transform = q.repeat(plan.axes());
             plan.steps.fill(0.01);
             plan.zeros.fill(zero);
             for negative in [false, true] {
@@ -108,7 +130,7 @@ fn no_codes_overflow_the_sum() {
                         rows.terms.fill(constant | gain << 8);
                         let words = &rows.words[..rows.words_per_row];
                         let (wanted, tolerance) =
-                            by_values(&query, &q, &head, rows.terms[0], words);
+                            by_values(&query, &q, &head, &rows, (rows.terms[0], words));
                         let found = f64::from(defined(&query, &head, &rows)[0]);
                         // An overflow would be off by 2^32 units.
                         assert!(tolerance < f64::from(query.unit()) * 2e9);
@@ -220,6 +242,9 @@ fn what_does_not_belong_together_is_refused() {
         change(&|rows| rows.first_cluster += 1),
         change(&|rows| rows.first_cluster = usize::MAX),
         change(&|rows| rows.terms[2] |= 1 << 16),
+        change(&|rows| rows.leaves[0] = 1),
+        change(&|rows| rows.leaves[0] = u32::MAX),
+        change(&|rows| rows.leaf_codes.truncate(20)),
         change(&|rows| rows.words_per_row = 0),
         change(&|rows| {
             rows.words.pop();
@@ -251,9 +276,9 @@ fn a_query_across_all_axes_scores_by_the_centroids() {
     head.plan.transform.fill(0.0);
     let query = CodeQuery::new(&head.plan, &q).unwrap();
     let words = &files[0].words[..files[0].words_per_row];
-    let found = f64::from(query.score_row(0, 0, 200, words));
+    let found = f64::from(query.score_row(0, &[3; 21], 0, 200, words));
     assert!((found - query.base(0)).abs() < 1e-7 && query.base(0) != 0.0);
     head.plan.centroids.fill(0);
     let query = CodeQuery::new(&head.plan, &q).unwrap();
-    assert_eq!(query.score_row(0, 100, 200, words), 0.0);
+    assert_eq!(query.score_row(0, &[3; 21], 100, 200, words), 0.0);
 }

@@ -164,12 +164,13 @@ fn toy_codes() -> (Head, CodeRows) {
             })
             .collect(),
         variances: vec![0.01; coded],
+        leaf_steps: Vec::new(),
         transform: (0..coded * 32).map(|i| 0.3 * generated(5, i)).collect(),
         centroid_scales: vec![0.001; 2],
         spreads: vec![0.5; 2],
-        centroid_classes: vec![0; 2],
         centroids: (0..64).map(|i| (127.0 * generated(6, i)) as i8).collect(),
         tables: Vec::new(),
+        leaf_tables: Vec::new(),
     };
     let clusters: Vec<Cluster> = [40, 1, ROWS as u32 - 41]
         .into_iter()
@@ -177,17 +178,19 @@ fn toy_codes() -> (Head, CodeRows) {
         .map(|(rows, centroid)| Cluster { centroid, rows })
         .collect();
     let bits = |stream, i| (generated(stream, i) * (1u32 << 31) as f32) as i32 as u32;
-    let of_cluster = |row: usize| u32::from(row >= 40) + u32::from(row >= 41);
+    let leaf_of = |row: usize| u32::from(row >= 40) + u32::from(row >= 41);
     let rows = CodeRows {
         first_row: 0,
         first_cluster: 0,
         words_per_row: words,
         terms: (0..ROWS)
-            .map(|row| bits(7, row) >> 16 | of_cluster(row) << 16)
+            .map(|row| bits(7, row) >> 16 | leaf_of(row) << 16)
             .collect(),
         words: (0..ROWS * words)
             .map(|i| bits(8, i) ^ bits(9, i) >> 16)
             .collect(),
+        leaves: vec![0, 1, 2],
+        leaf_codes: Vec::new(),
     };
     let head = Head {
         plan,

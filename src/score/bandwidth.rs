@@ -101,12 +101,13 @@ fn codes(dimension: usize, count: usize) -> (Head, CodeRows) {
         steps: vec![0.05; m],
         zeros: vec![1.5; m],
         variances: vec![0.01; m],
+        leaf_steps: Vec::new(),
         transform: noise(m * dimension),
         centroid_scales: vec![0.001; 64],
         spreads: vec![0.5; 64],
-        centroid_classes: vec![0; 64],
         centroids: (0..64 * dimension).map(|i| bits(i) as i8).collect(),
         tables: Vec::new(),
+        leaf_tables: Vec::new(),
     };
     let clusters = (0..64).map(|centroid| Cluster {
         centroid,
@@ -129,6 +130,8 @@ fn codes(dimension: usize, count: usize) -> (Head, CodeRows) {
         words_per_row: words,
         terms: (0..count).map(term).collect(),
         words: (0..count * words).map(bits).collect(),
+        leaves: (0..64).collect(),
+        leaf_codes: Vec::new(),
     };
     (head, rows)
 }

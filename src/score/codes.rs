@@ -8,7 +8,7 @@
 //! magnitude of a code of dimension j and halves for the roundings, a score is at most
 //!
 //! ```text
-//! (max |base| v / gain_step + 1/2) + 128 (const_step max |base| v / gain_step + 1/2)
+//! (max |base_l| v / gain_step + 1/2) + 128 (const_step max |base| v / gain_step + 1/2)
 //!     + 255 (sum_j (|p_j| v + 1/2) m_j + sum_j (|p_j| v + 1/2) |zero_j| + 1/2)  =  reach v + rounding
 //! ```
 //!
@@ -35,8 +35,13 @@ pub struct CodeQuery {
     codes: Vec<i32>,
     zero: i32,
     unit: f32,
+    /// `(T q)_j leaf_step_j` [V].
+    leaf_factors: Vec<f64>,
     bases: Vec<f64>,
-    terms: Vec<[i32; 2]>,
+    /// A_c [K].
+    per_const: Vec<i32>,
+    /// `p_unit * gain_step`.
+    exact_unit: f64,
     kernel: super::code_kernel::CodeKernel,
 }
 
@@ -60,11 +65,14 @@ impl CodeQuery {
             });
         }
         let q: Vec<f64> = unit.iter().map(|x| f64::from(*x)).collect();
-        let projected: Vec<f64> = plan
+        let mut projected: Vec<f64> = plan
             .transform
             .chunks_exact(plan.dimension)
             .map(|axis| dot(axis, &q))
             .collect();
+        let factors = projected.iter().zip(&plan.leaf_steps);
+        let leaf_factors: Vec<f64> = factors.map(|(x, step)| x * f64::from(*step)).collect();
+        projected.truncate(plan.widths.dimensions());
         let mut centroid = vec![0.0; plan.dimension];
         let bases: Vec<f64> = (0..plan.centroid_count())
             .map(|k| {
@@ -79,7 +87,8 @@ impl CodeQuery {
             .collect();
         let (gain_step, const_step) = (f64::from(plan.gain_step), f64::from(plan.const_step));
 
-        let mut reach = peak(&bases) * (1.0 + 128.0 * const_step.abs()) / gain_step;
+        let leaf_reach: f64 = leaf_factors.iter().map(|factor| 128.0 * factor.abs()).sum();
+        let mut reach = (peak(&bases) * (1.0 + 128.0 * const_step.abs()) + leaf_reach) / gain_step;
         let mut rounding = 0.5 + 64.0 + 127.5;
         for (j, (p, zero)) in p.iter().zip(&plan.zeros).enumerate() {
             let codes = match plan.widths.bits(j) {
@@ -109,17 +118,18 @@ impl CodeQuery {
             .zip(&plan.zeros)
             .map(|(q, zero)| f64::from(*q) * f64::from(*zero))
             .sum();
-        let terms = bases.iter().map(|base| {
-            let base = base / unit;
-            [base.round() as i32, (const_step * base).round() as i32]
-        });
+        let per_const = bases
+            .iter()
+            .map(|base| (const_step * base / unit).round() as i32);
         Ok(Self {
             widths: plan.widths,
             dimension: plan.dimension,
             kernel: super::code_kernel::CodeKernel::new(plan.widths, &codes),
             zero: zero.round() as i32,
             unit: unit as f32,
-            terms: terms.collect(),
+            per_const: per_const.collect(),
+            exact_unit: unit,
+            leaf_factors,
             projected,
             codes,
             bases,
@@ -160,25 +170,36 @@ impl CodeQuery {
         self.widths
     }
 
-    /// B_c and A_c of the centroid c.
-    pub(super) fn terms(&self, centroid: usize) -> [i32; 2] {
-        self.terms.get(centroid).copied().unwrap_or_default()
+    /// B_l and A_c of the leaf with the code `leaf` [V] of the centroid c; zeros for a centroid that is none.
+    pub(super) fn terms(&self, centroid: usize, leaf: &[i8]) -> [i32; 2] {
+        let Some(per_const) = self.per_const.get(centroid) else {
+            return [0; 2];
+        };
+        let base = self.base(centroid) + dot(leaf, &self.leaf_factors);
+        [(base / self.exact_unit).round() as i32, *per_const]
     }
 
-    /// The score of one row: the definition.
-    pub fn score_row(&self, centroid: usize, constant: i8, gain: u8, words: &[u32]) -> f32 {
+    /// The score of one row, whose leaf has the code `leaf` [V]: the definition.
+    pub fn score_row(
+        &self,
+        centroid: usize,
+        leaf: &[i8],
+        constant: i8,
+        gain: u8,
+        words: &[u32],
+    ) -> f32 {
         let mut codes = vec![0i16; self.codes.len()];
         self.widths.unpack(words, &mut codes);
         let products = self.codes.iter().zip(&codes);
         let sum: i32 = products.map(|(q, code)| q * i32::from(*code)).sum();
-        let [base, per_const] = self.terms(centroid);
+        let [base, per_const] = self.terms(centroid, leaf);
         let score = base + i32::from(constant) * per_const + i32::from(gain) * (sum - self.zero);
         score as f32 * self.unit
     }
 
     /// The scores of `rows` into `scores` [rows], as [`CodeQuery::score_row`] gives them.
     ///
-    /// Rows beyond `scores`, and terms of clusters that `head` does not have, are the caller's to refuse;
+    /// Rows beyond `scores`, and terms of leaves that `rows` or clusters that `head` does not have, are the caller's to refuse;
     /// they end in no panic.
     pub fn score_rows(&self, head: &Head, rows: &CodeRows, scores: &mut [f32]) {
         let local = self.local_terms(head, rows);
@@ -188,8 +209,8 @@ impl CodeQuery {
         for ((terms, scores), words) in blocks.zip(words) {
             self.kernel.sums(words, &mut sums[..terms.len()]);
             for ((score, term), sum) in scores.iter_mut().zip(terms).zip(&sums) {
-                let cluster = CodeRows::cluster(*term);
-                let [base, per_const] = local.get(cluster).copied().unwrap_or_default();
+                let leaf = CodeRows::leaf(*term);
+                let [base, per_const] = local.get(leaf).copied().unwrap_or_default();
                 let constant = i32::from(CodeRows::constant(*term));
                 let gain = i32::from(CodeRows::gain(*term));
                 // In wrapping arithmetic, as only the whole is bounded.
@@ -202,16 +223,19 @@ impl CodeQuery {
         }
     }
 
-    /// B and A of the clusters that `rows` may name, from the first one on.
+    /// B and A of the leaves of `rows`.
     pub(super) fn local_terms(&self, head: &Head, rows: &CodeRows) -> Vec<[i32; 2]> {
-        let clusters = rows.terms.iter().map(|term| CodeRows::cluster(*term));
-        let count = clusters.max().map_or(0, |last| last + 1);
-        head.clusters
-            .iter()
-            .skip(rows.first_cluster)
-            .take(count)
-            .map(|cluster| self.terms(cluster.centroid as usize))
-            .collect()
+        let axes = self.leaf_factors.len();
+        let leaves = rows.leaves.iter().enumerate().map(|(at, cluster)| {
+            let number = rows.first_cluster.checked_add(*cluster as usize);
+            let cluster = number.and_then(|number| head.clusters.get(number));
+            let code = rows.leaf_codes.get(at * axes..(at + 1) * axes);
+            match (cluster, code) {
+                (Some(cluster), Some(code)) => self.terms(cluster.centroid as usize, code),
+                _ => [0; 2],
+            }
+        });
+        leaves.collect()
     }
 }
 
@@ -219,11 +243,11 @@ impl CodeQuery {
 const BLOCK: usize = 256;
 
 /// `<x, q>` in f64, in eight sums that add up pairwise: the same on every machine.
-fn dot(x: &[f32], q: &[f64]) -> f64 {
+fn dot<T: Copy + Into<f64>>(x: &[T], q: &[f64]) -> f64 {
     let mut sums = [0.0f64; 8];
     for (x, q) in x.chunks(8).zip(q.chunks(8)) {
         for ((sum, x), q) in sums.iter_mut().zip(x).zip(q) {
-            *sum += f64::from(*x) * q;
+            *sum += (*x).into() * q;
         }
     }
     let [a, b, c, d, e, f, g, h] = sums;

@@ -145,11 +145,15 @@ fn check_codes(
 ) -> Result<()> {
     let (n, words) = (rows.rows(), rows.words_per_row);
     let end = rows.first_row.checked_add(n as u64);
-    let last = rows.terms.iter().map(|term| CodeRows::cluster(*term)).max();
+    let last = rows.terms.iter().map(|term| CodeRows::leaf(*term)).max();
+    let leaves = last.map_or(0, |last| last + 1);
+    let last = rows.leaves.iter().max().map(|last| *last as usize);
     let clusters = last.map_or(Some(0), |last| rows.first_cluster.checked_add(last + 1));
     if words != query.widths().words()
         || n.checked_mul(words) != Some(rows.words.len())
         || end.is_none_or(|end| end > count)
+        || leaves > rows.leaves.len()
+        || rows.leaves.len().checked_mul(head.plan.leaf_axes()) != Some(rows.leaf_codes.len())
         || clusters.is_none_or(|clusters| clusters > head.clusters.len())
     {
         return Err(Error::format(

@@ -18,7 +18,7 @@ pub(super) struct Block {
     pub planes: Vec<[u32; 4]>,
     /// A word a row: its scale, or its terms.
     pub values: Vec<u32>,
-    /// B and A of the clusters; empty for int8 rows.
+    /// B and A of the leaves; empty for int8 rows.
     pub bases: Vec<[i32; 2]>,
     /// The end of the kernel's parameters.
     pub params: [u32; 2],

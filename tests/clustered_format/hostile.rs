@@ -3,9 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use data_attribution::error::Error;
-use data_attribution::format::clustered::rans;
 use data_attribution::format::clustered::{
-    Cluster, CoarseDecoder, Control, Head, ItemsName, Plan, encode_file,
+    BlockCodes, Cluster, CoarseDecoder, Control, Head, ItemsName, Plan, encode_block, encode_file,
 };
 
 use crate::sample::{CENTROIDS, DIMENSION, Index, ROW_BYTES, ROWS, WIDTHS, plan, shard};
@@ -44,11 +43,12 @@ const PLAN: usize = 48;
 const STEPS: usize = PLAN + 64;
 const ZEROS: usize = STEPS + 4 * 28;
 const VARIANCES: usize = ZEROS + 4 * 28;
-const TRANSFORM: usize = VARIANCES + 4 * 28;
+const LEAF_STEPS: usize = VARIANCES + 4 * 28;
+/// With five axes of leaves.
+const TRANSFORM: usize = LEAF_STEPS + 4 * 5;
 const SCALES: usize = TRANSFORM + 2 * 28 * DIMENSION;
 const SPREADS: usize = SCALES + 4 * CENTROIDS;
-const CLASSES: usize = SPREADS + 4 * CENTROIDS;
-const CODES: usize = CLASSES + 4;
+const CODES: usize = SPREADS + 4 * CENTROIDS;
 const TABLES: usize = CODES + 8 * CENTROIDS;
 
 #[test]
@@ -57,6 +57,9 @@ fn values_that_no_plan_has_are_refused() {
     let cases = [
         (PLAN, vec![b'X'], "magic"),
         (PLAN + 8, word(0), "`version` is 0"),
+        (PLAN + 8, word(1), "packed again"),
+        (PLAN + 56, word(6), "`axes of leaves` is 6"),
+        (LEAF_STEPS, float(0.0), "`leaf steps`"),
         (PLAN + 12, word(0), "`dimension` is 0"),
         (PLAN + 12, word(2049), "`dimension` is 2049"),
         (PLAN + 16, word(0), "`centroids` is 0"),
@@ -94,8 +97,6 @@ fn values_that_no_plan_has_are_refused() {
         (SCALES, float(0.0085), "`centroid scales`"),
         (SCALES, float(f32::NAN), "`centroid scales`"),
         (SPREADS, float(-0.1), "`spreads`"),
-        (CLASSES + 1, vec![2], "class 2 of 2"),
-        (CLASSES + 3, vec![1], "padding of `classes of centroids`"),
         (CODES, vec![127; 5], "longer"),
         (CODES + 5, vec![1], "padding of a centroid"),
         (TABLES, vec![0, 0], "a table has 0 symbols"),
@@ -116,14 +117,16 @@ fn values_that_no_plan_has_are_refused() {
 #[test]
 fn a_plan_that_would_be_refused_is_not_written() {
     type Break = fn(&mut Plan);
-    let breaks: [Break; 12] = [
+    let breaks: [Break; 14] = [
         |plan| plan.steps[3] = f32::NAN,
         |plan| plan.steps.truncate(27),
         |plan| plan.transform[9] = 0.1,
         |plan| plan.transform[9] = f32::NAN,
         |plan| plan.centroids[7] = 1,
         |plan| plan.centroids.truncate(8),
-        |plan| plan.centroid_classes[0] = 9,
+        |plan| plan.leaf_steps[0] = f32::NAN,
+        |plan| plan.leaf_tables.truncate(3),
+        |plan| plan.leaf_steps.truncate(4),
         |plan| plan.classes = 1,
         |plan| plan.tables[0].frequencies[0] += 1,
         |plan| plan.widths.two = 8,
@@ -169,7 +172,7 @@ fn heads_that_contradict_themselves_are_refused() {
         );
     }
     for at in [8, PLAN + 8] {
-        let later = patched(&index.head_bytes, at, &word(2));
+        let later = patched(&index.head_bytes, at, &word(3));
         assert_eq!(
             Head::parse("f", &later).err().unwrap().code(),
             "newer-version"
@@ -209,7 +212,7 @@ fn coarse_files_that_are_not_the_described_ones_are_refused() {
         for (at, patch, reason) in cases {
             refused(index.decode(1, &patched(bytes, at, &patch)), reason);
         }
-        let later = index.decode(1, &patched(bytes, 8, &word(2)));
+        let later = index.decode(1, &patched(bytes, 8, &word(3)));
         assert_eq!(later.unwrap_err().code(), "newer-version");
 
         // The manifest agrees with the file, the head with neither.
@@ -248,23 +251,36 @@ fn coarse_files_that_are_not_the_described_ones_are_refused() {
             index.decode(1, &bytes.unwrap())
         };
         let block = &blocks[2];
+        let end = |block: &[u8]| 8 + u32::from_le_bytes(block[4..8].try_into().unwrap()) as usize;
         refused(with(2, &[&block[..], &[0; 4]].concat()), "block 2: it");
         refused(with(2, &block[..block.len() - 4]), "block 2: it");
         refused(with(2, &[]), "block 2: it");
         refused(with(2, &blocks[1]), "block 2: it");
         if classes > 0 {
-            refused(
-                with(2, &patched(block, 4, &word(65_535))),
-                "block 2: a state is below 65536",
-            );
-            refused(
-                with(2, &block[..12]),
-                "block 2: it is shorter than its states",
-            );
-            let mut none = block[..16].to_vec();
-            none.resize(16 + 2 * ROW_BYTES * 8, 1);
+            let below = "block 2: a state is below 65536";
+            refused(with(2, &patched(block, 12, &word(65_535))), below);
+            let rows = end(block);
+            refused(with(2, &patched(block, rows, &word(65_535))), below);
+            let short = "block 2: it is shorter than its states";
+            refused(with(2, &block[..rows + 12]), short);
+            let mut none = block[..rows + 16].to_vec();
+            none.resize(rows + 16 + 2 * ROW_BYTES * 8, 1);
             refused(with(2, &none), "block 2: it has words left over");
+            let class = "block 2: there are no tables of its class";
+            refused(with(2, &patched(block, 0, &[2])), class);
         }
+        let leaf =
+            |at: usize, bytes: &[u8], reason| refused(with(2, &patched(block, at, bytes)), reason);
+        leaf(2, &[9, 0], "block 2: it has too many leaves");
+        leaf(2, &[1, 0], "block 2: it");
+        // Two leaves as well, of a row less.
+        let others = &blocks[0][..end(&blocks[0])];
+        let mixed = [others, &block[end(block)..]].concat();
+        refused(with(2, &mixed), "block 2: its leaves do not have its rows");
+        leaf(2, &[0, 0], "block 2: ");
+        leaf(4, &word(8), "block 2: it is shorter than its states");
+        leaf(4, &word(u32::MAX), "block 2: it is shorter than it says");
+        refused(with(2, &block[..7]), "block 2: it is shorter than it says");
     }
     let (other, index) = (Index::new(1), Index::new(2));
     let (entry, _, bytes) = &index.coarse[0];
@@ -294,7 +310,12 @@ fn blocks_of_sixteen_bytes_do_not_become_gigabytes() {
     )
     .unwrap();
     let head = Head::parse("f", &head).unwrap();
-    let block = rans::encode_block(&plan.tables, &[0; ROW_BYTES]).unwrap();
+    let rows = BlockCodes {
+        class: 0,
+        leaves: &[],
+        rows: &[0; ROW_BYTES],
+    };
+    let block = encode_block(&plan, rows).unwrap();
     let bytes = encode_file(0, 0, 256 << 16, head.salt, &vec![block; 256]).unwrap();
     let entry = shard(&bytes, [0, 256], [0, 256 << 16]);
     let decoder = CoarseDecoder::new(&head);
@@ -307,14 +328,18 @@ fn control_samples_of_other_rows_are_refused() {
     let index = Index::new(2);
     let (codes, end) = (32 + 3 * 4, index.control.len());
     let (scales, padding) = (end - 3 * (4 + 8), codes + 3 * ROW_BYTES);
+    let leaves = padding + 2;
     let cases = [
         (0, b"DATTRHD1".to_vec(), "magic"),
         (12, word(u32::MAX), "takes"),
-        (12, word(2), "after the end"),
+        (12, word(2), "`leaves` takes"),
         (16, vec![0; 16], "`salt`"),
         (32, word(7), "row 7 stands before row 7"),
         (40, word(39), "row 39 of 39"),
         (padding, vec![1], "padding of `codes`"),
+        (leaves, word(u32::MAX), "`leaves` takes"),
+        (leaves, word(0), "its leaves: it is shorter"),
+        (leaves + 4, word(0), "its leaves: a state"),
         (scales, float(f32::NAN), "scale NaN"),
         (scales, float(-0.001), "scale -0.001"),
         (
@@ -327,7 +352,7 @@ fn control_samples_of_other_rows_are_refused() {
         let bytes = patched(&index.control, at, &patch);
         refused(Control::parse("f", &bytes, &index.head), reason);
     }
-    let later = patched(&index.control, 8, &word(2));
+    let later = patched(&index.control, 8, &word(3));
     let later = Control::parse("f", &later, &index.head).unwrap_err();
     assert_eq!(later.code(), "newer-version");
 
@@ -338,12 +363,16 @@ fn control_samples_of_other_rows_are_refused() {
         |control: &mut Control| control.rows.swap(0, 1),
         |control: &mut Control| control.scales.truncate(2),
         |control: &mut Control| control.codes.truncate(41),
+        |control: &mut Control| control.leaves.truncate(6),
+        |control: &mut Control| control.leaves[2] = 99,
         |control: &mut Control| control.scales[0] = f32::NAN,
         |control: &mut Control| control.rows.clear(),
     ] {
         let mut control = whole.clone();
         damage(&mut control);
-        let error = control.encode(&index.head.salt).unwrap_err();
+        let error = control
+            .encode(&index.head.plan, &index.head.salt)
+            .unwrap_err();
         assert_eq!(error.code(), "invalid-argument");
     }
 }

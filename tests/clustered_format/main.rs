@@ -42,18 +42,22 @@ static ALLOCATOR: Counting = Counting;
 /// No request of these tests may be larger: their files have a few kilobytes, the largest tables 20 MB.
 const LARGEST_REQUEST: usize = 24 << 20;
 
-/// The rows [n, P] as the reader gives them.
-fn bytes_of(rows: &CodeRows) -> Vec<Vec<u8>> {
+/// The rows [n, P] as the reader gives them, each after the code [V] of its leaf.
+fn bytes_of(rows: &CodeRows) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let axes = rows.leaf_codes.len() / rows.leaves.len().max(1);
     let words = rows.words.chunks_exact(rows.words_per_row);
     rows.terms
         .iter()
         .zip(words)
         .map(|(term, words)| {
             let terms = [CodeRows::constant(*term) as u8, CodeRows::gain(*term)];
-            terms
-                .into_iter()
-                .chain(words.iter().flat_map(|word| word.to_le_bytes()))
-                .collect()
+            let leaf = CodeRows::leaf(*term);
+            let leaf = &rows.leaf_codes[leaf * axes..(leaf + 1) * axes];
+            let words = words.iter().flat_map(|word| word.to_le_bytes());
+            (
+                leaf.iter().map(|code| *code as u8).collect(),
+                terms.into_iter().chain(words).collect(),
+            )
         })
         .collect()
 }
@@ -65,17 +69,21 @@ fn coarse_files_are_read_as_the_specification_says() {
         let mut expected = index.codes.chunks_exact(ROW_BYTES);
         for (file, (shard, _, bytes)) in index.coarse.iter().enumerate() {
             let rows = index.decode(file, bytes).unwrap();
-            assert_eq!(bytes_of(&rows), reference::rows(&index.head_bytes, bytes));
+            let wanted = reference::rows(&index.head_bytes, bytes).into_iter();
+            let wanted = wanted.map(|(leaf, row)| (leaf.into_iter().skip(1).collect(), row));
+            assert_eq!(bytes_of(&rows), wanted.collect::<Vec<_>>());
             assert_eq!(
                 (rows.first_row, rows.rows() as u64),
                 (shard.first_row, shard.rows)
             );
             assert_eq!(rows.first_cluster as u64, shard.first_cluster);
-            for (row, term) in bytes_of(&rows).iter().zip(&rows.terms) {
+            for ((leaf, row), term) in bytes_of(&rows).iter().zip(&rows.terms) {
                 assert_eq!(Some(&row[..]), expected.next());
                 let row = ROWS as usize - expected.len() - 1;
+                assert_eq!(leaf[..], *index.leaves[row].get(1..).unwrap_or(&[]));
                 let cluster = index.head.cluster_of(row as u64);
-                assert_eq!(CodeRows::cluster(*term) + rows.first_cluster, cluster);
+                let found = rows.leaves[CodeRows::leaf(*term)] as usize;
+                assert_eq!(found + rows.first_cluster, cluster);
             }
         }
         assert_eq!(expected.next(), None);
@@ -255,7 +263,7 @@ fn one_changed_bit_gives_an_error_or_a_whole_other_file() {
         }
         for (_, bytes) in flips(&index.control) {
             if let Ok(control) = Control::parse("f", &bytes, head) {
-                assert_eq!(control.encode(&head.salt).unwrap(), bytes);
+                assert_eq!(control.encode(&head.plan, &head.salt).unwrap(), bytes);
             }
         }
         let (shard, _, bytes) = &index.coarse[1];

@@ -3,8 +3,8 @@
 use data_attribution::error::Error;
 use data_attribution::format::FileRef;
 use data_attribution::format::clustered::{
-    Cluster, CoarseDecoder, CoarseShard, CodeRows, Control, FrequencyTable, Head, ItemsName, Plan,
-    Widths, encode_block, encode_file,
+    BlockCodes, Cluster, CoarseDecoder, CoarseShard, CodeRows, Control, FrequencyTable, Head,
+    ItemsName, Plan, Widths, encode_block, encode_file,
 };
 /// Numbers that look random and are the same on every run (xorshift64*).
 pub struct Dice(pub u64);
@@ -43,6 +43,11 @@ pub const CLUSTERS: [(u32, u32); 8] = [
 pub const FIRST_FILE: usize = 3;
 pub const ROWS: u64 = 39;
 
+/// V of a sample with so many classes.
+pub fn leaf_axes(classes: usize) -> usize {
+    [3, 0, 5][classes]
+}
+
 /// A whole small index.
 pub struct Index {
     pub head_bytes: Vec<u8>,
@@ -53,6 +58,8 @@ pub struct Index {
     pub coarse: Vec<(CoarseShard, Vec<Vec<u8>>, Vec<u8>)>,
     /// [N, P].
     pub codes: Vec<u8>,
+    /// The leaf [1 + V] of each row.
+    pub leaves: Vec<Vec<u8>>,
 }
 
 /// The entry of a coarse file with these clusters and rows.
@@ -75,6 +82,18 @@ fn rising(first: f32, count: usize) -> Vec<f32> {
     (0..count).map(|i| first * (1.0 + i as f32 / 8.0)).collect()
 }
 
+/// Leaves [.., 1 + `axes`] of a cluster of `rows` rows: of one row, of two, and so on.
+fn leaves(dice: &mut Dice, axes: usize, rows: u32) -> Vec<Vec<u8>> {
+    let (mut left, mut leaves) = (rows as usize, Vec::new());
+    while left > 0 && axes > 0 {
+        let size = (leaves.len() + 1).min(left);
+        left -= size;
+        let codes = (0..axes).map(|_| 250u8.wrapping_add(dice.below(12) as u8));
+        leaves.push([(size - 1) as u8].into_iter().chain(codes).collect());
+    }
+    leaves
+}
+
 /// A plan whose tables know the symbols of `codes` [n, P].
 pub fn plan(classes: usize, codes: &[u8]) -> Plan {
     let (dimensions, stride) = (WIDTHS.dimensions(), DIMENSION.next_multiple_of(4));
@@ -89,6 +108,14 @@ pub fn plan(classes: usize, codes: &[u8]) -> Plan {
         ..DIMENSION => i as i8 * 5 - 60,
         _ => 0,
     });
+    // As many rows as there are leaves with so many, and codes from -6 to 5.
+    let leaf_tables = (0..leaf_axes(classes) + leaf_axes(classes).min(1)).map(|at| {
+        let count = |symbol: usize| match at {
+            0 => u64::from(symbol < 8),
+            _ => u64::from(!(6..250).contains(&symbol)) * (1 + symbol as u64),
+        };
+        FrequencyTable::from_counts(&std::array::from_fn(count))
+    });
     Plan {
         dimension: DIMENSION,
         widths: WIDTHS,
@@ -101,14 +128,15 @@ pub fn plan(classes: usize, codes: &[u8]) -> Plan {
         steps: rising(0.01, dimensions),
         zeros: rising(-0.5, dimensions),
         variances: rising(0.02, dimensions),
+        leaf_steps: rising(0.02, leaf_axes(classes)),
         transform: (0..dimensions * DIMENSION)
             .map(|i| i as f32 / 256.0 - 0.25)
             .collect(),
         centroid_scales: rising(1.0 / 256.0, CENTROIDS),
         spreads: rising(0.3, CENTROIDS),
-        centroid_classes: (0..CENTROIDS).map(|k| (k % classes.max(1)) as u8).collect(),
         centroids: centroids.collect(),
         tables: tables.collect(),
+        leaf_tables: leaf_tables.collect(),
     }
 }
 
@@ -130,15 +158,25 @@ impl Index {
         let names = [[0xab; 16], [2; 16], [3; 16]];
         let head_bytes = Head::encode(&encoded, &[9; 16], &clusters, &names, &items).unwrap();
         let head = Head::parse("head", &head_bytes).unwrap();
-        let mut rest = &codes[..];
+        let (mut rest, mut of_rows) = (&codes[..], Vec::new());
         let blocks: Vec<Vec<u8>> = CLUSTERS
             .iter()
             .map(|(centroid, rows)| {
+                let leaves = leaves(dice, leaf_axes(classes), *rows);
                 let (rows, more) = rest.split_at(*rows as usize * ROW_BYTES);
                 rest = more;
-                encode_block(&plan, *centroid as usize, rows).unwrap()
+                let block = BlockCodes {
+                    class: *centroid as usize % classes.max(1),
+                    leaves: &leaves.concat(),
+                    rows,
+                };
+                for leaf in leaves {
+                    of_rows.extend(vec![leaf.clone(); 1 + usize::from(leaf[0])]);
+                }
+                encode_block(&plan, block).unwrap()
             })
             .collect();
+        of_rows.resize(ROWS as usize, Vec::new());
         let file = |first: usize, end: usize| {
             let (start, blocks) = (head.first_rows[first], &blocks[first..end]);
             let rows = head.first_rows[end] - start;
@@ -152,16 +190,18 @@ impl Index {
             codes: [0, 7, 38]
                 .map(|row| &codes[row * ROW_BYTES..][..ROW_BYTES])
                 .concat(),
+            leaves: [0, 7, 38].map(|row| of_rows[row].as_slice()).concat(),
             scales: vec![0.001, 0.0, 0.002],
             fine: (0..3 * 8).map(|i| i * 5 - 60).collect(),
         };
         Self {
-            control: control.encode(&head.salt).unwrap(),
+            control: control.encode(&plan, &head.salt).unwrap(),
             decoder: CoarseDecoder::new(&head),
             head_bytes,
             head,
             coarse,
             codes,
+            leaves: of_rows,
         }
     }
 

@@ -11,19 +11,30 @@ use data_attribution::format::clustered::{
 use data_attribution::format::manifest::ItemColumns;
 use data_attribution::format::{FileRef, Manifest};
 use data_attribution::pack::MANIFEST;
-use data_attribution::pack::clustered::RowEncoder;
+use data_attribution::pack::clustered::{LeafChoice, RowEncoder};
 
 use super::model::DIMENSION;
 use super::{
     ROWS, clustered, is_left_out, pack_as, usual_rows, workplace, write_features, write_usual,
 };
 
+/// A row of an index.
+pub struct Row {
+    /// [P].
+    pub code: Vec<u8>,
+    pub cluster: usize,
+    /// The number of its leaf, and the leaf's code [V].
+    pub leaf: (usize, Vec<i8>),
+    /// The fine row.
+    pub scale: f32,
+    pub fine: Vec<i8>,
+}
+
 /// An index, every file checked against the hash that names it.
 pub struct ReadIndex {
     pub manifest: Manifest,
     pub head: Head,
-    /// Codes [P] of each row, its cluster, and the decoded fine row as (scale, codes).
-    pub rows: Vec<(Vec<u8>, usize, f32, Vec<i8>)>,
+    pub rows: Vec<Row>,
     pub names: Vec<String>,
     pub captions: HashMap<String, String>,
     pub control: Control,
@@ -45,7 +56,7 @@ impl ReadIndex {
             .unwrap();
         let control = Control::parse("control", &read(&clusters.control), &head).unwrap();
         let decoder = CoarseDecoder::new(&head);
-        let mut rows = Vec::new();
+        let (mut rows, mut leaves) = (Vec::<Row>::new(), 0);
         for shard in &clusters.coarse {
             let codes = decoder.decode(&head, shard, &read(&shard.file)).unwrap();
             assert_eq!(codes.first_row, rows.len() as u64);
@@ -56,9 +67,19 @@ impl ReadIndex {
             {
                 let mut code = vec![*term as u8, (term >> 8) as u8];
                 words.iter().for_each(|w| code.extend(w.to_le_bytes()));
-                let cluster = codes.first_cluster + CodeRows::cluster(*term);
-                rows.push((code, cluster, 0.0, Vec::new()));
+                let (leaf, axes) = (CodeRows::leaf(*term), head.plan.leaf_axes());
+                rows.push(Row {
+                    code,
+                    cluster: codes.first_cluster + codes.leaves[leaf] as usize,
+                    leaf: (
+                        leaves + leaf,
+                        codes.leaf_codes[leaf * axes..(leaf + 1) * axes].to_vec(),
+                    ),
+                    scale: 0.0,
+                    fine: Vec::new(),
+                });
             }
+            leaves += codes.leaves.len();
         }
         let named = |path: &str, name: &[u8; 16], bytes: u64| {
             let content = fs::read(folder.join(path)).unwrap();
@@ -74,8 +95,8 @@ impl ReadIndex {
             for (at, bytes) in content.chunks(head.plan.fine_row_bytes()).enumerate() {
                 let row = file.first_row + at as u64;
                 let fine = decode_row("fine", &head.row_salt, row, DIMENSION, bytes).unwrap();
-                rows[row as usize].2 = fine.scale;
-                rows[row as usize].3 = fine.codes.to_vec();
+                rows[row as usize].scale = fine.scale;
+                rows[row as usize].fine = fine.codes.to_vec();
             }
         }
         let (mut names, mut captions) = (Vec::new(), HashMap::new());
@@ -101,7 +122,12 @@ impl ReadIndex {
 
     /// What row `row` stands for.
     pub fn vector(&self, row: usize) -> Vec<f32> {
-        let (_, cluster, scale, codes) = &self.rows[row];
+        let Row {
+            cluster,
+            scale,
+            fine: codes,
+            ..
+        } = &self.rows[row];
         let mut vector = vec![0.0; DIMENSION];
         let centroid = self.head.clusters[*cluster].centroid;
         self.head.plan.centroid(centroid as usize, &mut vector);
@@ -135,6 +161,12 @@ fn distances(plan: &Plan, unit: &[f32]) -> Vec<f64> {
 
 #[test]
 fn every_row_is_there_once_in_its_cluster_under_its_name() {
+    for leaves in [LeafChoice::Never, LeafChoice::Always] {
+        every_row_is_there_once(leaves);
+    }
+}
+
+fn every_row_is_there_once(leaves: LeafChoice) {
     let place = workplace("contents");
     let features = write_usual(&place, ROWS);
     fs::write(place.join("about.csv"), "path,caption\nrow/77,Mine\n").unwrap();
@@ -143,8 +175,10 @@ fn every_row_is_there_once_in_its_cluster_under_its_name() {
         ..super::options(&place, "index")
     };
     let quiet = super::Quiet::default();
+    let mut chosen = clustered(None);
+    chosen.plan.leaves = leaves;
     let (report, sizes) = features
-        .with(|inputs| super::pack_clustered(inputs, &options, &clustered(None), &quiet))
+        .with(|inputs| super::pack_clustered(inputs, &options, &chosen, &quiet))
         .unwrap();
     assert!(!place.join("index/.work").exists());
     let rows = usual_rows(ROWS);
@@ -172,14 +206,26 @@ fn every_row_is_there_once_in_its_cluster_under_its_name() {
         index.head.clusters.len()
     );
 
+    assert_eq!(
+        index.head.plan.leaf_axes() > 0,
+        leaves == LeafChoice::Always
+    );
     let encoder = RowEncoder::new(&index.head.plan);
+    let count = index.head.plan.classes.max(1);
+    let mut classes: HashMap<usize, Vec<usize>> = HashMap::new();
     let mut seen = vec![false; ROWS];
     let mut last = None;
     for (at, name) in index.names.iter().enumerate() {
         let number: usize = name.strip_prefix("row/").unwrap().parse().unwrap();
         assert!(!std::mem::replace(&mut seen[number], true), "{name} twice");
         let wanted = unit(&rows[number]);
-        let (code, cluster, scale, _) = &index.rows[at];
+        let Row {
+            code,
+            cluster,
+            leaf,
+            scale,
+            ..
+        } = &index.rows[at];
         for (x, y) in index.vector(at).iter().zip(&wanted) {
             assert!((x - y).abs() <= scale * 0.501 + 1e-6, "{name}: {x} for {y}");
         }
@@ -187,10 +233,21 @@ fn every_row_is_there_once_in_its_cluster_under_its_name() {
         let distances = distances(&index.head.plan, &wanted);
         let nearest = distances.iter().copied().fold(f64::INFINITY, f64::min);
         assert!(distances[centroid] <= nearest + 1e-5, "{name}");
-        let mut alone = Vec::new();
-        encoder.encode(centroid, &wanted, &mut alone).unwrap();
-        assert_eq!(*code, alone, "{name}");
-        let key = (centroid, encoder.order_key(code), number);
+        // The class is the block's: one of them codes all its rows so.
+        let classes = classes.entry(*cluster).or_insert((0..count).collect());
+        classes.retain(|class| {
+            let (mut alone, place) = (Vec::new(), (*class, centroid));
+            let encoded = encoder.encode(place, &leaf.1, &wanted, &mut alone);
+            encoded.is_ok() && alone == *code
+        });
+        assert!(!classes.is_empty(), "{name} is coded otherwise");
+        // Without leaves rows lie by the signs of their residuals.
+        let number = if leaves == LeafChoice::Always {
+            number
+        } else {
+            at
+        };
+        let key = (centroid, leaf.0, number);
         assert!(
             last < Some(key),
             "{name} is not in order: {last:?}, {key:?}"
@@ -206,8 +263,8 @@ fn every_row_is_there_once_in_its_cluster_under_its_name() {
         let rows = &index.rows[ends[0] as usize..ends[1] as usize];
         let bodies: Vec<Vec<u8>> = rows
             .iter()
-            .map(|(_, _, scale, codes)| {
-                let codes = codes.iter().map(|code| *code as u8);
+            .map(|Row { scale, fine, .. }| {
+                let codes = fine.iter().map(|code| *code as u8);
                 scale.to_le_bytes().into_iter().chain(codes).collect()
             })
             .collect();
@@ -219,9 +276,19 @@ fn every_row_is_there_once_in_its_cluster_under_its_name() {
     assert_eq!(control.rows.len(), kept.min(4096));
     let (bytes, stride) = (index.head.plan.widths.row_bytes(), index.head.plan.stride());
     for (at, row) in control.rows.iter().enumerate() {
-        let (code, _, scale, fine) = &index.rows[*row as usize];
+        let Row {
+            code,
+            leaf,
+            scale,
+            fine,
+            ..
+        } = &index.rows[*row as usize];
         assert_eq!(control.codes[at * bytes..(at + 1) * bytes], **code);
         assert_eq!(control.scales[at], *scale);
+        let leaf_bytes = index.head.plan.leaf_tables.len();
+        let found = control.leaves[at * leaf_bytes..(at + 1) * leaf_bytes].iter();
+        let found: Vec<i8> = found.skip(1).map(|code| *code as i8).collect();
+        assert_eq!(found, leaf.1);
         assert_eq!(control.fine[at * stride..(at + 1) * stride], **fine);
     }
     fs::remove_dir_all(&place).unwrap();
@@ -232,7 +299,7 @@ fn equal_rows_and_one_row_make_an_index_and_no_usable_row_makes_none() {
     let place = workplace("odd");
     let row =
         |scale: f32| -> Vec<f32> { (0..DIMENSION).map(|j| scale * (j as f32 - 7.5)).collect() };
-    for (name, count) in [("equal", 500), ("one", 1), ("two", 2)] {
+    for (name, count) in [("equal", 500), ("one", 1), ("two", 2), ("many", 9000)] {
         let rows: Vec<Vec<f32>> = (0..count).map(|at| row(1.0 + at as f32)).collect();
         let names: Vec<String> = (0..count).map(|at| format!("{name}\t\"{at}\"")).collect();
         let features = write_features(&place, name, &rows, &names);
@@ -246,7 +313,7 @@ fn equal_rows_and_one_row_make_an_index_and_no_usable_row_makes_none() {
         assert_eq!(found, wanted);
         let wanted = unit(&rows[0]);
         for at in 0..count {
-            let scale = index.rows[at].2;
+            let scale = index.rows[at].scale;
             for (x, y) in index.vector(at).iter().zip(&wanted) {
                 assert!((x - y).abs() <= scale * 0.501 + 1e-6);
             }

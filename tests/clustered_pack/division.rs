@@ -172,15 +172,16 @@ fn assert_choice_is_the_least_wait(printed: &str) {
         .filter_map(|line| line.strip_prefix("plan: "))
         .filter(|line| line.starts_with("entropy") || line.starts_with("packed"))
         .map(|line| {
-            let numbers = line.split_whitespace().skip(1).take(6);
+            let numbers = line.split_whitespace().skip(1).take(7);
             numbers.map(|number| number.parse().unwrap()).collect()
         })
         .collect();
-    assert_eq!(forms.len(), 7, "{printed}");
-    let [row_bytes, fine, wait] = [0, 3, 5];
-    let fewest = forms.iter().map(|form| form[fine]);
-    let limit = fewest.fold(f64::INFINITY, f64::min).max(4.0);
-    let best = forms.iter().filter(|form| form[fine] <= limit);
+    assert_eq!(forms.len(), 15, "{printed}");
+    let [row_bytes, found, fine, wait] = [0, 2, 4, 6];
+    let most = forms.iter().map(|form| form[found]).fold(0.0, f64::max);
+    // Of 2,000 rows all fine rows are few.
+    let best = forms.iter().filter(|form| form[found] >= most - 0.005);
+    assert!(forms.iter().all(|form| form[fine] <= 5.0));
     let best = best.min_by(|a, b| a[wait].total_cmp(&b[wait])).unwrap();
     let taken = format!("plan: took {:.2} bytes a row", best[row_bytes]);
     assert!(printed.contains(&taken), "{taken}\n{printed}");

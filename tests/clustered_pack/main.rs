@@ -8,7 +8,8 @@ use std::sync::Mutex;
 
 use data_attribution::features::{Columns, FeatureSet};
 use data_attribution::pack::clustered::{
-    ClusteredOptions, CoarseChoice, Inputs, LayerSizes, Monitor, PlanOptions, pack_clustered,
+    ClusteredOptions, CoarseChoice, Inputs, LayerSizes, LeafChoice, Monitor, PlanOptions,
+    pack_clustered,
 };
 use data_attribution::pack::{PackOptions, PackReport};
 use data_attribution::{Error, pack};
@@ -127,7 +128,8 @@ fn clustered(parts: Option<usize>) -> ClusteredOptions {
             items_per_file: 300,
             sample_rows: 2000,
             seed: 7,
-            coarse: CoarseChoice::Auto,
+            coarse: CoarseChoice::Entropy,
+            leaves: LeafChoice::Always,
         },
         parts,
         work: None,

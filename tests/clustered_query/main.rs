@@ -253,7 +253,10 @@ fn an_index_without_rows_gives_no_hits() {
     let plan = head.plan.encode().unwrap();
     let empty = Head::encode(&plan, &row_salt(&head.salt, []), &[], &[], &[]).unwrap();
     clusters.head = write("head", empty);
-    clusters.control = write("control", Control::default().encode(&head.salt).unwrap());
+    clusters.control = write(
+        "control",
+        Control::default().encode(&head.plan, &head.salt).unwrap(),
+    );
     clusters.coarse.clear();
     manifest.count = 0;
     fs::write(

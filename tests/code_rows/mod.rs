@@ -1,6 +1,6 @@
 //! Generated clustered indexes, without files: heads and coarse codes for the tests of scoring.
 
-use data_attribution::format::clustered::{Cluster, CodeRows, Head, Plan, Widths};
+use data_attribution::format::clustered::{Cluster, CodeRows, FrequencyTable, Head, Plan, Widths};
 use data_attribution::format::shard::row_stride;
 
 /// A number from -1 to 1 for each counter.
@@ -39,6 +39,11 @@ pub enum Codes {
     Extreme,
 }
 
+/// V.
+const LEAF_AXES: usize = 21;
+/// Rows of a leaf.
+const LEAF_ROWS: usize = 20;
+
 /// A head with clusters of the given sizes, whose centroids repeat, and the code rows of each cluster.
 pub fn index(
     widths: Widths,
@@ -49,6 +54,7 @@ pub fn index(
     let m = widths.dimensions();
     let centroids = sizes.len().clamp(1, 3);
     let stride = row_stride(dimension);
+    let axes = LEAF_AXES.min(dimension);
     let zero = |j: usize| match widths.bits(j) {
         8 => 0.0,
         bits => f64::from(1u32 << (bits - 1)) as f32 - 0.5 + 0.3 * noise(3, j),
@@ -65,12 +71,12 @@ pub fn index(
         steps: (0..m).map(|j| 0.04 + 0.03 * noise(1, j)).collect(),
         zeros: (0..m).map(zero).collect(),
         variances: vec![0.01; m],
-        transform: (0..m)
+        leaf_steps: (0..axes).map(|j| 0.02 + 0.01 * noise(2, j)).collect(),
+        transform: (0..m.max(axes))
             .flat_map(|j| unit(100 + j as u32, dimension))
             .collect(),
         centroid_scales: vec![0.7 / 127.0; centroids],
         spreads: vec![0.5; centroids],
-        centroid_classes: vec![0; centroids],
         centroids: (0..centroids * stride)
             .map(|i| match i % stride < dimension {
                 true => (127.0 * noise(4, i) / (dimension as f32).sqrt()) as i8,
@@ -78,6 +84,9 @@ pub fn index(
             })
             .collect(),
         tables: Vec::new(),
+        leaf_tables: (0..axes + axes.min(1))
+            .map(|_| FrequencyTable::from_counts(&[1; 256]))
+            .collect(),
     };
     let mut first_rows = vec![0u64];
     let mut files = Vec::new();
@@ -96,14 +105,23 @@ pub fn index(
             Codes::Extreme => 0xff80,
             _ => value(5, term_at + i, i, 0) & 0xffff,
         };
+        let leaf = |i: usize| (i / LEAF_ROWS) as u32;
+        let leaves = rows.div_ceil(LEAF_ROWS);
+        // Ties: leaves are equal, too.
+        let leaf_code = |i: usize| match codes {
+            Codes::Ties => 7,
+            _ => value(7, cluster * 8192 + i, 0, i) as i8,
+        };
         files.push(CodeRows {
             first_row,
             first_cluster: cluster,
             words_per_row: widths.words(),
-            terms: (0..rows).map(term).collect(),
+            terms: (0..rows).map(|i| term(i) | leaf(i) << 16).collect(),
             words: (0..rows * widths.words())
                 .map(|i| value(6, word_at + i, i / widths.words(), i % widths.words()))
                 .collect(),
+            leaves: vec![0; leaves],
+            leaf_codes: (0..leaves * axes).map(leaf_code).collect(),
         });
         first_rows.push(first_row + rows as u64);
     }
@@ -128,8 +146,11 @@ pub fn index(
 pub fn joined(files: &[CodeRows]) -> CodeRows {
     let mut whole = files[0].clone();
     for (i, file) in files.iter().enumerate().skip(1) {
-        let terms = file.terms.iter().map(|term| term | (i as u32) << 16);
+        let before = whole.leaves.len() as u32;
+        let terms = file.terms.iter().map(|term| term + (before << 16));
         whole.terms.extend(terms);
+        whole.leaves.extend(file.leaves.iter().map(|_| i as u32));
+        whole.leaf_codes.extend(&file.leaf_codes);
         whole.words.extend(&file.words);
     }
     whole

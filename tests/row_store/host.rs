@@ -135,12 +135,13 @@ pub fn index_of(plan: u32, seed: u32) -> (Head, Host) {
         steps: vec![0.01; 4],
         zeros: vec![0.0; 4],
         variances: vec![0.1; 4],
+        leaf_steps: Vec::new(),
         transform: vec![0.25; 4 * DIMENSION],
         centroid_scales: vec![0.0],
         spreads: vec![1.0 + plan as f32 / 64.0],
-        centroid_classes: vec![0],
         centroids: vec![0; 12],
         tables: Vec::new(),
+        leaf_tables: Vec::new(),
     };
     let plan = plan.encode().unwrap();
     let mut memory = Memory::default();

@@ -38,8 +38,13 @@ pub(super) fn control_scores(
     let mut words = Vec::with_capacity(head.plan.widths.words());
     let codes = control.codes.chunks_exact(row_bytes);
     let fine_rows = control.fine.chunks_exact(stride).zip(&control.scales);
-    let rows = control.rows.iter().zip(codes).zip(fine_rows);
-    rows.map(|((row, code), (fine_codes, scale))| {
+    let leaf_bytes = head.plan.leaf_tables.len();
+    let leaves = (0..control.rows.len()).map(|at| {
+        let leaf = control.leaves.get(at * leaf_bytes..(at + 1) * leaf_bytes);
+        leaf.unwrap_or_default()
+    });
+    let rows = control.rows.iter().zip(codes.zip(leaves)).zip(fine_rows);
+    rows.map(|((row, (code, leaf)), (fine_codes, scale))| {
         let cluster = head.cluster_of(u64::from(*row));
         let centroid = head.clusters[cluster].centroid as usize;
         words.clear();
@@ -50,7 +55,9 @@ pub(super) fn control_scores(
                 .iter()
                 .map(|b| u32::from_le_bytes(*b)),
         );
-        let approximate = query.score_row(centroid, terms[0] as i8, terms[1], &words);
+        let leaf = leaf.get(1..).unwrap_or_default();
+        let leaf: &[i8] = bytemuck::cast_slice(leaf);
+        let approximate = query.score_row(centroid, leaf, terms[0] as i8, terms[1], &words);
         let exact = fine.score(bases[cluster], *scale, fine_codes);
         ControlRow {
             row: *row,

@@ -28,7 +28,7 @@ pub use draw::{Draw, Drawn};
 pub use error::{ErrorModel, Pair, ScoreError};
 pub use mass::{Mass, Share};
 pub use order::{ClusterScores, ResidualVariance, expected_hits, file_order, tail_share};
-pub use recall::Rule;
+pub use recall::{Rule, THINNING_MOST};
 
 /// A row that was scored from its code.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -25,7 +25,7 @@ const THINNING_ROWS: usize = 256;
 /// Hits of a doubling are at most this share of those of the one before, in what is expected of those to come.
 const THINNING_MAX: f64 = 0.7;
 /// Reranked rows from which on thinning out asks for no more: what is left is a few hits for many bytes, and stated.
-const THINNING_MOST: usize = 7168;
+pub const THINNING_MOST: usize = 7168;
 
 /// How good an answer is wanted.
 #[derive(Clone, Copy, Debug, PartialEq)]

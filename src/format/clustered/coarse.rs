@@ -4,20 +4,21 @@
 //! header must agree with its entry in the manifest and with the head, so that no row is scored as
 //! another.
 
-use super::Salt;
+use super::blocks::{Block, leaf_rows};
 use super::entries::CoarseShard;
 use super::fields::Fields;
 use super::head::{Cluster, Head};
-use super::plan::Plan;
-use super::rans::{self, Decoder};
+use super::rans::Decoder;
+use super::{Salt, VERSION};
 use crate::error::{Error, Result};
-use crate::format::shard::VERSION;
 
-/// Most bytes that the codes of one file take when decoded, rows * P: a block of one symbol takes 16
-/// bytes for any number of rows.
+/// Most bytes that the codes of one file take when decoded, rows * P, and those of its leaves, likewise: a block of one
+/// symbol takes 16 bytes for any number of rows.
 pub const CODE_BYTES_MAX: u64 = 128 << 20;
-/// Most clusters of one file: a row's terms have 16 bits for its cluster.
+/// Most clusters of one file.
 pub const FILE_CLUSTERS_MAX: usize = 65536;
+/// Most leaves of one file: a row's terms have 16 bits for its leaf.
+pub const FILE_LEAVES_MAX: usize = 65536;
 
 const MAGIC: &[u8; 8] = b"DATTRCO1";
 
@@ -28,10 +29,14 @@ pub struct CodeRows {
     pub first_cluster: usize,
     /// W.
     pub words_per_row: usize,
-    /// [rows]: `const` as u8 | gain << 8 | (cluster - first_cluster) << 16.
+    /// [rows]: `const` as u8 | gain << 8 | leaf << 16.
     pub terms: Vec<u32>,
     /// [rows, W].
     pub words: Vec<u32>,
+    /// [leaves]: the cluster of each leaf, counted from `first_cluster`.
+    pub leaves: Vec<u32>,
+    /// [leaves, V].
+    pub leaf_codes: Vec<i8>,
 }
 
 impl CodeRows {
@@ -50,8 +55,8 @@ impl CodeRows {
         (term >> 8) as u8
     }
 
-    /// The row's cluster, counted from the first of the file.
-    pub fn cluster(term: u32) -> usize {
+    /// The row's leaf.
+    pub fn leaf(term: u32) -> usize {
         (term >> 16) as usize
     }
 }
@@ -59,15 +64,24 @@ impl CodeRows {
 /// Decodes the coarse files of one index; holds its slot tables.
 pub struct CoarseDecoder {
     salt: Salt,
-    entropy: Decoder,
+    /// `None` where rows are stored as they are.
+    rows: Option<Decoder>,
+    /// `None` for a plan without leaves.
+    leaves: Option<Decoder>,
 }
 
 impl CoarseDecoder {
     /// Builds the tables.
     pub fn new(head: &Head) -> Self {
+        let plan = &head.plan;
+        let of = |tables: &[_], positions| match tables {
+            [] => None,
+            tables => Some(Decoder::new(tables, positions)),
+        };
         Self {
             salt: head.salt,
-            entropy: Decoder::new(&head.plan.tables, head.plan.widths.row_bytes()),
+            rows: of(&plan.tables, plan.widths.row_bytes()),
+            leaves: of(&plan.leaf_tables, plan.leaf_tables.len()),
         }
     }
 
@@ -90,41 +104,84 @@ impl CoarseDecoder {
             words_per_row,
             terms: vec![0; rows],
             words: vec![0; rows * words_per_row],
+            ..CodeRows::default()
         };
+        let bad = |number: usize, reason| {
+            Error::format(&shard.file.file, format!("block {number}: {reason}"))
+        };
+        let block = |number: usize| {
+            &file.blocks[file.starts[number] as usize..file.starts[number + 1] as usize]
+        };
+        let open = |number| Block::open(block(number)).map_err(|reason| bad(number, reason));
+        let blocks: Vec<Block> = (0..file.clusters.len()).map(open).collect::<Result<_>>()?;
+        self.decode_leaves(&file, &blocks, &mut decoded)
+            .map_err(|(number, reason)| bad(number, reason))?;
         // Class by class: the tables of one stay in the processor's cache.
-        let class = |number: usize| {
-            let centroid = file.clusters[number].centroid as usize;
-            head.plan.centroid_classes.get(centroid).copied()
-        };
-        let mut order: Vec<usize> = (0..file.clusters.len()).collect();
-        order.sort_by_key(|number| class(*number));
+        let mut order: Vec<usize> = (0..blocks.len()).collect();
+        order.sort_by_key(|number| blocks[*number].class);
         let mut codes = Vec::new();
         for number in order {
-            let bad = |reason| Error::format(&shard.file.file, format!("block {number}: {reason}"));
-            let (start, end) = (file.starts[number], file.starts[number + 1]);
-            let block = &file.blocks[start as usize..end as usize];
-            let code_bytes = file.clusters[number].rows as usize * row_bytes;
-            let codes = if head.plan.classes == 0 {
-                raw(block, code_bytes).map_err(bad)?
-            } else {
-                let class = class(number).ok_or_else(|| bad("it has no centroid"))?;
-                codes.resize(code_bytes, 0);
-                let result = self.entropy.decode(usize::from(class), block, &mut codes);
-                result.map_err(bad)?;
-                &codes
-            };
+            codes.resize(file.clusters[number].rows as usize * row_bytes, 0);
+            let result = blocks[number].decode_rows(self.rows.as_ref(), &mut codes);
+            result.map_err(|reason| bad(number, reason))?;
             let start = (file.spans[number] - shard.first_row) as usize;
             let terms = decoded.terms[start..].iter_mut();
             let words = decoded.words[start * words_per_row..].chunks_exact_mut(words_per_row);
             for ((row, term), words) in codes.chunks_exact(row_bytes).zip(terms).zip(words) {
                 let (terms, bytes) = row.split_at(2);
-                *term = u32::from(terms[0]) | u32::from(terms[1]) << 8 | (number as u32) << 16;
+                *term |= u32::from(terms[0]) | u32::from(terms[1]) << 8;
                 for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
                     *word = u32::from_le_bytes(*bytes);
                 }
             }
         }
         Ok(decoded)
+    }
+
+    /// Decodes the leaves of all blocks, and writes to each row's term which one it is of. A block's number comes with what is
+    /// wrong with it.
+    fn decode_leaves(
+        &self,
+        file: &Opened,
+        blocks: &[Block],
+        decoded: &mut CodeRows,
+    ) -> Result<(), (usize, &'static str)> {
+        let leaf_bytes = self.leaves.as_ref().map_or(0, Decoder::positions);
+        let mut leaves = Vec::new();
+        let mut terms = decoded.terms.as_mut_slice();
+        for (number, (block, cluster)) in blocks.iter().zip(file.clusters).enumerate() {
+            let rows = cluster.rows as usize;
+            let bytes = (decoded.leaves.len() + block.leaves) as u64 * leaf_bytes as u64;
+            if block.leaves > rows || bytes > CODE_BYTES_MAX {
+                return Err((number, "it has too many leaves"));
+            }
+            leaves.resize(block.leaves * leaf_bytes, 0);
+            block
+                .decode_leaves(self.leaves.as_ref(), rows, &mut leaves)
+                .map_err(|reason| (number, reason))?;
+            let sizes: Vec<usize> = match leaf_bytes {
+                0 => vec![rows],
+                _ => leaf_rows(&leaves, leaf_bytes).collect(),
+            };
+            for rows in sizes {
+                let leaf = decoded.leaves.len();
+                if leaf >= FILE_LEAVES_MAX {
+                    return Err((number, "the file has too many leaves"));
+                }
+                let (here, rest) = std::mem::take(&mut terms)
+                    .split_at_mut_checked(rows)
+                    .ok_or((number, "its leaves do not have its rows"))?;
+                here.fill((leaf as u32) << 16);
+                terms = rest;
+                decoded.leaves.push(number as u32);
+            }
+            for leaf in leaves.chunks_exact(leaf_bytes.max(1)) {
+                decoded
+                    .leaf_codes
+                    .extend_from_slice(bytemuck::cast_slice(&leaf[1..]));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -187,38 +244,6 @@ impl<'a> Opened<'a> {
             blocks,
         })
     }
-}
-
-/// The codes of a block that is stored as it is.
-fn raw(block: &[u8], code_bytes: usize) -> Result<&[u8], &'static str> {
-    match block.split_at_checked(code_bytes) {
-        Some((codes, [] | [0, 0])) if block.len().is_multiple_of(4) => Ok(codes),
-        _ => Err("it does not have the length of its rows"),
-    }
-}
-
-/// The block of a cluster of `centroid` with the codes `rows` [n, P].
-///
-/// # Errors
-/// [`Error::InvalidArgument`] for rows that are not whole, or with a symbol that the plan's tables do not
-/// have.
-pub fn encode_block(plan: &Plan, centroid: usize, rows: &[u8]) -> Result<Vec<u8>> {
-    if centroid >= plan.centroid_count() {
-        return Err(Error::invalid(format!("no centroid {centroid}")));
-    }
-    if plan.classes > 0 {
-        return rans::encode_block(plan.tables_of(centroid), rows);
-    }
-    let row_bytes = plan.widths.row_bytes();
-    if !rows.len().is_multiple_of(row_bytes) {
-        return Err(Error::invalid(format!(
-            "{} bytes cannot be rows of {row_bytes} bytes",
-            rows.len()
-        )));
-    }
-    let mut block = rows.to_vec();
-    block.resize(block.len().next_multiple_of(4), 0);
-    Ok(block)
 }
 
 /// The file of the clusters from `first_cluster` with these blocks, which have `rows` rows from

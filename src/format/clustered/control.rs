@@ -2,12 +2,13 @@
 //!
 //! A query scores them both ways; the differences are a sample of the error of its approximate scores.
 
-use super::Salt;
 use super::fields::{Fields, padding};
 use super::fine::is_possible;
 use super::head::Head;
+use super::plan::Plan;
+use super::rans::{self, Decoder};
+use super::{Salt, VERSION};
 use crate::error::{Error, Result};
-use crate::format::shard::VERSION;
 
 const MAGIC: &[u8; 8] = b"DATTRCT1";
 
@@ -18,6 +19,8 @@ pub struct Control {
     pub rows: Vec<u32>,
     /// [n, P].
     pub codes: Vec<u8>,
+    /// [n, 1 + V]: the leaf of each row, as in a block; empty where V is 0.
+    pub leaves: Vec<u8>,
     /// [n].
     pub scales: Vec<f32>,
     /// [n, S].
@@ -25,19 +28,23 @@ pub struct Control {
 }
 
 impl Control {
-    /// The file.
+    /// The file, for an index of `plan`.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for columns of different lengths, rows that do not ascend, or scales that
-    /// no row has.
-    pub fn encode(&self, salt: &Salt) -> Result<Vec<u8>> {
+    /// [`Error::InvalidArgument`] for columns of different lengths, rows that do not ascend, scales that
+    /// no row has, or leaves with a symbol that the plan's tables do not have.
+    pub fn encode(&self, plan: &Plan, salt: &Salt) -> Result<Vec<u8>> {
+        let leaf_bytes = plan.leaf_tables.len();
         let count = self.rows.len();
         let whole = |length: usize| match count {
             0 => length == 0,
             _ => length.is_multiple_of(count),
         };
         let words = u32::try_from(count).ok().filter(|_| {
-            self.scales.len() == count && whole(self.codes.len()) && whole(self.fine.len())
+            self.scales.len() == count
+                && self.leaves.len() == count * leaf_bytes
+                && whole(self.codes.len())
+                && whole(self.fine.len())
         });
         let Some(words) = words else {
             return Err(Error::invalid(format!(
@@ -57,6 +64,12 @@ impl Control {
         }
         bytes.extend_from_slice(&self.codes);
         bytes.resize(bytes.len() + padding(self.codes.len()), 0);
+        let leaves = match self.leaves.is_empty() {
+            true => Vec::new(),
+            false => rans::encode_block(&plan.leaf_tables, &self.leaves)?,
+        };
+        bytes.extend_from_slice(&(leaves.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&leaves);
         for scale in &self.scales {
             bytes.extend_from_slice(&scale.to_le_bytes());
         }
@@ -76,9 +89,24 @@ impl Control {
         let rows = fields.u32s(count, "row numbers")?;
         let codes = fields.elements(count, head.plan.widths.row_bytes(), "codes")?;
         fields.zeros(padding(codes.len()), "codes")?;
+        let leaf_bytes = head.plan.leaf_tables.len();
+        let coded = fields.u32("bytes of leaves")? as usize;
+        let coded = fields.take(coded, "leaves")?;
+        // Each row has a fine row in the file, so that a few bytes cannot ask for much.
+        fields.expect(count, head.plan.stride(), "fine codes")?;
+        let mut leaves = vec![0; count * leaf_bytes];
+        if leaves.is_empty() && !coded.is_empty() {
+            return Err(fields.bad("it has leaves of no row"));
+        }
+        if !leaves.is_empty() {
+            let decoder = Decoder::new(&head.plan.leaf_tables, leaf_bytes);
+            let result = decoder.decode(0, coded, &mut leaves);
+            result.map_err(|reason| fields.bad(format!("its leaves: {reason}")))?;
+        }
         let control = Self {
             rows,
             codes: codes.to_vec(),
+            leaves,
             scales: fields.f32s(count, "scales")?,
             fine: bytemuck::cast_slice(fields.elements(count, head.plan.stride(), "fine codes")?)
                 .to_vec(),

@@ -2,9 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::Salt;
+use super::{Salt, VERSION};
 use crate::error::{Error, Result};
-use crate::format::shard::VERSION;
 
 /// The rest of a file, and the name that its errors state.
 pub(super) struct Fields<'a> {
@@ -16,7 +15,7 @@ impl<'a> Fields<'a> {
     /// The fields behind magic and version.
     ///
     /// # Errors
-    /// [`Error::Format`] for another magic or version 0, [`Error::NewerVersion`] for a later one.
+    /// [`Error::Format`] for another magic or an earlier version, [`Error::NewerVersion`] for a later one.
     pub(super) fn open(file: &'a str, bytes: &'a [u8], magic: &[u8; 8]) -> Result<Self> {
         let mut fields = Self { file, rest: bytes };
         if fields.take(8, "magic")? != magic {
@@ -24,13 +23,15 @@ impl<'a> Fields<'a> {
             return Err(fields.bad(format!("not a file of the kind {name} (wrong magic)")));
         }
         match fields.u32("version")? {
-            0 => Err(fields.bad("`version` is 0")),
             version if version > VERSION => Err(Error::NewerVersion {
                 file: file.into(),
                 found: version,
                 supported: VERSION,
             }),
-            _ => Ok(fields),
+            VERSION => Ok(fields),
+            old => Err(fields.bad(format!(
+                "`version` is {old}: the index has to be packed again"
+            ))),
         }
     }
 
@@ -59,6 +60,18 @@ impl<'a> Fields<'a> {
             Some(bytes) => self.take(bytes, what),
             None => Err(self.bad(format!("`{what}` of {count} elements is too large"))),
         }
+    }
+
+    /// That `count` elements of `size` bytes each can still follow.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where they cannot.
+    pub(super) fn expect(&self, count: usize, size: usize, what: &str) -> Result<()> {
+        let mut ahead = Self {
+            file: self.file,
+            rest: self.rest,
+        };
+        ahead.elements(count, size, what).map(drop)
     }
 
     fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N]> {

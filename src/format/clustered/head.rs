@@ -5,10 +5,10 @@
 
 use super::fields::{Fields, padding};
 use super::plan::Plan;
-use super::{FileName, Salt};
+use super::{FileName, Salt, VERSION};
 use crate::error::{Error, Result};
 
-use crate::format::shard::{COUNT_MAX, SHARD_BYTES_MAX, VERSION};
+use crate::format::shard::{COUNT_MAX, SHARD_BYTES_MAX};
 
 /// Most rows of a cluster; a larger one is split.
 pub const CLUSTER_ROWS_MAX: u32 = 65536;

@@ -7,19 +7,19 @@
 use half::f16;
 use sha2::{Digest, Sha256};
 
-use super::Salt;
-use super::fields::{Fields, padding};
+use super::fields::Fields;
 pub use super::plan_limits::{CENTROID_NORM_MAX, CENTROIDS_MAX, FILE_ROWS_MAX, TABLES_MAX};
 use super::plan_limits::{CLASSES_MAX, table_count};
 use super::rans::FrequencyTable;
 use super::widths::Widths;
+use super::{Salt, VERSION};
 use crate::error::{Error, Result};
-use crate::format::shard::{DIMENSION_MAX, VERSION, row_stride};
+use crate::format::shard::{DIMENSION_MAX, row_stride};
 
 const MAGIC: &[u8; 8] = b"DATTRPL1";
 
 /// See FORMAT.md, "The plan", for each field. M: [`Widths::dimensions`]; D: `dimension`; S: [`Plan::stride`];
-/// P: [`Widths::row_bytes`].
+/// P: [`Widths::row_bytes`]; V: [`Plan::leaf_axes`]; A: [`Plan::axes`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub dimension: usize,
@@ -38,18 +38,20 @@ pub struct Plan {
     pub zeros: Vec<f32>,
     /// [M], of the transformed residuals.
     pub variances: Vec<f32>,
-    /// [M, D], every value exactly an f16.
+    /// [V].
+    pub leaf_steps: Vec<f32>,
+    /// [A, D], every value exactly an f16.
     pub transform: Vec<f32>,
     /// [K].
     pub centroid_scales: Vec<f32>,
     /// [K], mean of |x - c|^2.
     pub spreads: Vec<f32>,
-    /// [K], below E; zeros where E is 0.
-    pub centroid_classes: Vec<u8>,
     /// [K, S], `c = scale * code`.
     pub centroids: Vec<i8>,
     /// [E, P].
     pub tables: Vec<FrequencyTable>,
+    /// [1 + V]; empty where V is 0.
+    pub leaf_tables: Vec<FrequencyTable>,
 }
 
 impl Plan {
@@ -77,8 +79,9 @@ impl Plan {
         for value in [self.const_step, self.gain_step, self.rest_variance] {
             bytes.extend_from_slice(&value.to_le_bytes());
         }
-        bytes.extend_from_slice(&[0; 8]);
-        for value in [&self.steps, &self.zeros, &self.variances]
+        bytes.extend_from_slice(&(self.leaf_axes() as u32).to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        for value in [&self.steps, &self.zeros, &self.variances, &self.leaf_steps]
             .into_iter()
             .flatten()
         {
@@ -90,10 +93,8 @@ impl Plan {
         for value in self.centroid_scales.iter().chain(&self.spreads) {
             bytes.extend_from_slice(&value.to_le_bytes());
         }
-        bytes.extend_from_slice(&self.centroid_classes);
-        bytes.resize(bytes.len() + padding(self.centroid_count()), 0);
         bytes.extend_from_slice(bytemuck::cast_slice(&self.centroids));
-        for table in &self.tables {
+        for table in self.tables.iter().chain(&self.leaf_tables) {
             let symbols = table.frequencies.iter().filter(|f| **f > 0).count();
             bytes.extend_from_slice(&(symbols as u16).to_le_bytes());
             for (symbol, frequency) in (0u8..=255).zip(table.frequencies.iter()) {
@@ -127,7 +128,8 @@ impl Plan {
         let const_step = fields.f32("const_step")?;
         let gain_step = fields.f32("gain_step")?;
         let rest_variance = fields.f32("rest variance")?;
-        fields.zeros(8, "header")?;
+        let leaf_axes = fields.count("axes of leaves", 0..=dimension)?;
+        fields.zeros(4, "header")?;
         let plan = Self {
             dimension,
             widths,
@@ -140,8 +142,9 @@ impl Plan {
             steps: fields.f32s(coded, "steps")?,
             zeros: fields.f32s(coded, "zeros")?,
             variances: fields.f32s(coded, "variances")?,
+            leaf_steps: fields.f32s(leaf_axes, "leaf steps")?,
             transform: fields
-                .elements(coded * dimension, 2, "transform")?
+                .elements(coded.max(leaf_axes) * dimension, 2, "transform")?
                 .as_chunks::<2>()
                 .0
                 .iter()
@@ -149,20 +152,14 @@ impl Plan {
                 .collect(),
             centroid_scales: fields.f32s(centroids, "centroid scales")?,
             spreads: fields.f32s(centroids, "spreads")?,
-            centroid_classes: {
-                let classes = fields.take(centroids, "classes of centroids")?.to_vec();
-                fields.zeros(padding(centroids), "classes of centroids")?;
-                classes
-            },
             centroids: bytemuck::cast_slice(fields.elements(
                 centroids,
                 row_stride(dimension),
                 "centroids",
             )?)
             .to_vec(),
-            tables: (0..tables)
-                .map(|_| read_table(&mut fields))
-                .collect::<Result<_>>()?,
+            tables: read_tables(&mut fields, tables)?,
+            leaf_tables: read_tables(&mut fields, leaf_table_count(leaf_axes))?,
         };
         fields.finish()?;
         plan.check().map_err(|reason| fields.bad(reason))?;
@@ -180,6 +177,16 @@ impl Plan {
     /// K.
     pub fn centroid_count(&self) -> usize {
         self.centroid_scales.len()
+    }
+
+    /// V, axes of leaf codes.
+    pub fn leaf_axes(&self) -> usize {
+        self.leaf_steps.len()
+    }
+
+    /// A, rows of the transform: for the codes of rows, of leaves, or both.
+    pub fn axes(&self) -> usize {
+        self.widths.dimensions().max(self.leaf_axes())
     }
 
     /// S, codes of a centroid or of a fine row: D rounded up to a multiple of 4.
@@ -204,17 +211,26 @@ impl Plan {
         12 + self.stride()
     }
 
-    /// The tables of the centroid's entropy class, [P]; empty where E is 0.
-    pub fn tables_of(&self, centroid: usize) -> &[FrequencyTable] {
+    /// The tables of an entropy class, [P]; empty for one that the plan does not have.
+    pub fn tables_of(&self, class: usize) -> &[FrequencyTable] {
         let positions = self.widths.row_bytes();
-        let class = self
-            .centroid_classes
-            .get(centroid)
-            .map_or(0, |c| usize::from(*c));
-        self.tables
-            .get(class * positions..(class + 1) * positions)
+        let tables = class.checked_mul(positions);
+        tables
+            .and_then(|first| self.tables.get(first..first.checked_add(positions)?))
             .unwrap_or(&[])
     }
+}
+
+/// Tables of leaves: one for their rows, and one a value.
+pub(super) fn leaf_table_count(leaf_axes: usize) -> usize {
+    match leaf_axes {
+        0 => 0,
+        axes => 1 + axes,
+    }
+}
+
+fn read_tables(fields: &mut Fields, count: usize) -> Result<Vec<FrequencyTable>> {
+    (0..count).map(|_| read_table(fields)).collect()
 }
 
 fn read_table(fields: &mut Fields) -> Result<FrequencyTable> {

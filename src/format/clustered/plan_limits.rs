@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use half::f16;
 
 use super::fine::norm_is_at_most;
-use super::plan::Plan;
+use super::plan::{Plan, leaf_table_count};
 use super::widths::Widths;
 use crate::format::shard::{DIMENSION_MAX, SCALE_MAX};
 
@@ -16,12 +16,12 @@ use crate::format::shard::{DIMENSION_MAX, SCALE_MAX};
 pub const CENTROIDS_MAX: usize = 65536;
 /// Most rows of a fine file and items of an items file.
 pub const FILE_ROWS_MAX: usize = 65536;
-/// Most frequency tables, E * P: the decoder expands each of them.
+/// Most frequency tables of rows, E * P: the decoder expands each of them.
 pub const TABLES_MAX: usize = 4096;
 /// Largest norm of a centroid: that of a mean of unit rows, and what rounding adds.
 pub const CENTROID_NORM_MAX: f64 = 1.1;
 
-/// Most entropy classes, one byte for each centroid.
+/// Most entropy classes.
 pub(super) const CLASSES_MAX: usize = 256;
 
 /// Mean of |x - c|^2 and its parts: both ends have norm 1 at most, up to rounding.
@@ -42,6 +42,7 @@ impl Plan {
             ("dimension", self.dimension, 1..=DIMENSION_MAX),
             ("centroids", count, 1..=CENTROIDS_MAX),
             ("classes", self.classes, 0..=CLASSES_MAX),
+            ("axes of leaves", self.leaf_axes(), 0..=self.dimension),
             ("fine rows", self.fine_rows, 1..=FILE_ROWS_MAX),
             ("items of a file", self.items_per_file, 1..=FILE_ROWS_MAX),
         ];
@@ -51,26 +52,32 @@ impl Plan {
             }
         }
         let tables = table_count(self.classes, self.widths)?;
+        let leaf_tables = leaf_table_count(self.leaf_axes());
         let lengths = [
             ("steps", self.steps.len(), coded),
             ("zeros", self.zeros.len(), coded),
             ("variances", self.variances.len(), coded),
-            ("transform", self.transform.len(), coded * self.dimension),
+            (
+                "transform",
+                self.transform.len(),
+                self.axes() * self.dimension,
+            ),
             ("spreads", self.spreads.len(), count),
-            ("classes of centroids", self.centroid_classes.len(), count),
             ("centroids", self.centroids.len(), count * self.stride()),
             ("tables", self.tables.len(), tables),
+            ("tables of leaves", self.leaf_tables.len(), leaf_tables),
         ];
         for (what, found, expected) in lengths {
             if found != expected {
                 return Err(format!("`{what}` has {found} values of {expected}"));
             }
         }
-        let floats: [(&str, &[f32], &RangeInclusive<f32>); 9] = [
+        let floats: [(&str, &[f32], &RangeInclusive<f32>); 10] = [
             ("const_step", &[self.const_step], &CONST_STEP),
             ("gain_step", &[self.gain_step], &GAIN_STEP),
             ("rest variance", &[self.rest_variance], &ENERGY),
             ("steps", &self.steps, &STEP),
+            ("leaf steps", &self.leaf_steps, &STEP),
             ("zeros", &self.zeros, &ZERO),
             ("variances", &self.variances, &ENERGY),
             ("transform", &self.transform, &TRANSFORM),
@@ -92,14 +99,6 @@ impl Plan {
                 "`transform` has the value {value}, which is no f16"
             ));
         }
-        let classes = self.classes.max(1);
-        if let Some(class) = self
-            .centroid_classes
-            .iter()
-            .find(|c| usize::from(**c) >= classes)
-        {
-            return Err(format!("a centroid has the class {class} of {classes}"));
-        }
         let centroids = self.centroids.chunks_exact(self.stride());
         for (codes, scale) in centroids.zip(&self.centroid_scales) {
             if codes[self.dimension..].iter().any(|code| *code != 0) {
@@ -109,7 +108,8 @@ impl Plan {
                 return Err("a centroid is longer than a mean of unit rows can be".into());
             }
         }
-        match self.tables.iter().position(|table| !table.is_whole()) {
+        let mut tables = self.tables.iter().chain(&self.leaf_tables);
+        match tables.position(|table| !table.is_whole()) {
             Some(table) => Err(format!("table {table} does not sum to 4096")),
             None => Ok(()),
         }

@@ -166,6 +166,11 @@ impl Decoder {
         }
     }
 
+    /// P.
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+
     /// Decodes a block into `rows` [n, P], whose length says how many there are.
     ///
     /// # Errors
@@ -176,7 +181,7 @@ impl Decoder {
             .checked_mul(p)
             .and_then(|first| self.tables.get(first..first.checked_add(p)?))
             .filter(|tables| !tables.is_empty())
-            .ok_or("its centroid has no tables")?;
+            .ok_or("there are no tables of its class")?;
         let (first, bytes) = block
             .split_at_checked(STATES_BYTES)
             .ok_or("it is shorter than its states")?;

@@ -9,6 +9,7 @@ use super::axes::principal_axes;
 use super::clustering::cluster;
 use super::encode::{Terms, dot};
 use super::product::Panels;
+use super::sample_leaves::SampleLeaves;
 use crate::error::Result;
 use crate::format::shard::{quantize_row, row_stride};
 use crate::random::Sequence;
@@ -40,6 +41,7 @@ pub(super) struct Basis {
     /// [A]: mean square along the axes of query less centroid, for rows among the query's top.
     pub weights: Vec<f64>,
     pub sample: Sample,
+    pub leaves: SampleLeaves,
     pub queries: Queries,
 }
 
@@ -140,7 +142,10 @@ impl Basis {
             }
         }
         weights.iter_mut().for_each(|w| *w /= counted.max(1) as f64);
+        let rows_of_one = rows as f64 / held as f64;
+        let leaves = SampleLeaves::new(&assigned, &turned, kept, rows_of_one);
         Ok(Self {
+            leaves,
             dimension,
             rows,
             queries: Queries {

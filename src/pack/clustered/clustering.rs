@@ -30,7 +30,7 @@ pub(super) fn cluster(rows: &[f32], dimension: usize, count: usize, seed: u64) -
     let seeds = seed_rows(rows, dimension, groups, &mut Sequence::new(seed, CHANCE));
     let centres = lloyd(rows, dimension, seeds, GROUP_ROUNDS);
     let members = members(
-        &assign(rows, dimension, &centres),
+        &nearest(rows, dimension, &centres),
         centres.len() / dimension,
     );
     let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
@@ -59,7 +59,7 @@ pub(super) fn cluster(rows: &[f32], dimension: usize, count: usize, seed: u64) -
 }
 
 /// The nearest centroid of each row.
-fn assign(rows: &[f32], dimension: usize, centroids: &[f32]) -> Vec<u32> {
+pub(super) fn nearest(rows: &[f32], dimension: usize, centroids: &[f32]) -> Vec<u32> {
     let panels = Panels::new(centroids, dimension);
     let best = panels.best(rows, &half_squares(centroids, dimension));
     best.into_iter().map(|(k, _)| k).collect()
@@ -75,10 +75,15 @@ pub(super) fn members(assigned: &[u32], count: usize) -> Vec<Vec<u32>> {
 }
 
 /// Rounds of Lloyd's algorithm. Centroids that no row is nearest to are left out.
-fn lloyd(rows: &[f32], dimension: usize, mut centroids: Vec<f32>, rounds: usize) -> Vec<f32> {
+pub(super) fn lloyd(
+    rows: &[f32],
+    dimension: usize,
+    mut centroids: Vec<f32>,
+    rounds: usize,
+) -> Vec<f32> {
     for _ in 0..rounds {
         let members = members(
-            &assign(rows, dimension, &centroids),
+            &nearest(rows, dimension, &centroids),
             centroids.len() / dimension,
         );
         centroids = members
@@ -102,7 +107,12 @@ fn lloyd(rows: &[f32], dimension: usize, mut centroids: Vec<f32>, rounds: usize)
 
 /// Seeds by k-means++ (Arthur and Vassilvitskii, 2007) over evenly spaced rows: each with a chance in proportion
 /// to its squared distance from the seeds before. Fewer than `count` where no more rows differ.
-fn seed_rows(rows: &[f32], dimension: usize, count: usize, chance: &mut Sequence) -> Vec<f32> {
+pub(super) fn seed_rows(
+    rows: &[f32],
+    dimension: usize,
+    count: usize,
+    chance: &mut Sequence,
+) -> Vec<f32> {
     let held = rows.len() / dimension;
     let stride = (held / (count * SEEDING_ROWS)).max(1);
     let looked: Vec<&[f32]> = rows.chunks_exact(dimension).step_by(stride).collect();
@@ -191,7 +201,7 @@ fn chain(centres: &[f32], centroids: &[f32], ends: &[usize], dimension: usize) -
 }
 
 /// The greedy chain through `left`, starting with the nearest to `after`, or with the first.
-fn greedy(
+pub(super) fn greedy(
     points: &[f32],
     mut left: Vec<usize>,
     after: Option<&[f32]>,

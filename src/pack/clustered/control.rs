@@ -17,6 +17,7 @@ const DRAW: (u64, u64) = (0, 0x636f_6e74);
 pub(super) struct Sample {
     control: Control,
     row_bytes: usize,
+    leaf_bytes: usize,
     stride: usize,
     total: usize,
 }
@@ -30,6 +31,7 @@ impl Sample {
                 ..Control::default()
             },
             row_bytes: plan.widths.row_bytes(),
+            leaf_bytes: plan.leaf_tables.len(),
             stride: plan.stride(),
             total,
         }
@@ -48,6 +50,30 @@ impl Sample {
             for at in self.within(first, codes.len() / self.row_bytes) {
                 let row = &codes[at * self.row_bytes..(at + 1) * self.row_bytes];
                 self.control.codes.extend_from_slice(row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the leaves of its rows out of all `leaves` [.., 1 + V], which follow each other in the order of their rows.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn read_leaves(&mut self, mut stream: Stream, leaves: usize) -> Result<()> {
+        if self.leaf_bytes == 0 {
+            return Ok(());
+        }
+        let (at_once, mut first) = (1 << 12, 0);
+        let mut records = Vec::new();
+        for done in (0..leaves).step_by(at_once) {
+            records.resize(at_once.min(leaves - done) * self.leaf_bytes, 0);
+            stream.read(&mut records)?;
+            for leaf in records.chunks_exact(self.leaf_bytes) {
+                let rows = usize::from(leaf[0]) + 1;
+                for _ in self.within(first, rows) {
+                    self.control.leaves.extend_from_slice(leaf);
+                }
+                first += rows;
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use super::part::{PackedCluster, PackedPart};
 use super::plan_folder::OpenPlan;
 use super::stream::Stream;
 use crate::error::{Error, Result};
-use crate::format::clustered::coarse::{CODE_BYTES_MAX, FILE_CLUSTERS_MAX};
+use crate::format::clustered::coarse::{CODE_BYTES_MAX, FILE_CLUSTERS_MAX, FILE_LEAVES_MAX};
 use crate::format::clustered::fine::check;
 use crate::format::clustered::{CoarseShard, Salt, encode_file};
 use crate::format::{FileRef, sha256_hex};
@@ -51,7 +51,9 @@ impl Parts<'_> {
     ) -> Result<Vec<CoarseShard>> {
         let mut stream = Stream::new(self.parts, |part| &part.blocks);
         let (mut shards, mut first_row) = (Vec::new(), 0u64);
-        for range in coarse_files(clusters, self.plan.plan.widths.row_bytes()) {
+        let plan = &self.plan.plan;
+        let sizes = [plan.widths.row_bytes(), plan.leaf_tables.len()];
+        for range in coarse_files(clusters, sizes) {
             let held = &clusters[range.clone()];
             let mut blocks = Vec::with_capacity(held.len());
             for cluster in held {
@@ -158,22 +160,29 @@ impl Parts<'_> {
     }
 }
 
-/// The clusters of each coarse file; `row_bytes` is P.
-fn coarse_files(clusters: &[PackedCluster], row_bytes: usize) -> Vec<Range<usize>> {
+/// The clusters of each coarse file, for rows and leaves of so many bytes.
+fn coarse_files(
+    clusters: &[PackedCluster],
+    [row_bytes, leaf_bytes]: [usize; 2],
+) -> Vec<Range<usize>> {
     let (mut files, mut start) = (Vec::new(), 0);
-    let (mut bytes, mut code_bytes) = (0, 0);
+    let (mut bytes, mut code_bytes, mut leaves) = (0, 0, 0);
     for (at, cluster) in clusters.iter().enumerate() {
         let more = cluster.bytes as usize;
         let more_codes = u64::from(cluster.rows) * row_bytes as u64;
         let full = bytes >= COARSE_BYTES_MIN && bytes + more > COARSE_BYTES;
         // Equal rows take next to nothing until they are decoded.
-        let swollen = code_bytes + more_codes > CODE_BYTES_MAX;
+        let more_leaves = u64::from(cluster.leaves);
+        let swollen = code_bytes + more_codes > CODE_BYTES_MAX
+            || leaves + more_leaves > FILE_LEAVES_MAX as u64
+            || (leaves + more_leaves) * leaf_bytes as u64 > CODE_BYTES_MAX;
         if full || swollen || at - start == FILE_CLUSTERS_MAX {
             files.push(start..at);
-            (start, bytes, code_bytes) = (at, 0, 0);
+            (start, bytes, code_bytes, leaves) = (at, 0, 0, 0);
         }
         bytes += more;
         code_bytes += more_codes;
+        leaves += more_leaves;
     }
     if start < clusters.len() {
         files.push(start..clusters.len());
@@ -202,6 +211,7 @@ mod tests {
                 centroid: 0,
                 rows,
                 bytes,
+                leaves: 1,
                 digest: [0; 16],
             }
         };
@@ -211,7 +221,7 @@ mod tests {
         let tiny = vec![cluster(1)(16); 200_000];
         let equal = vec![cluster(20_000)(16); 500];
         for clusters in [mixed, large, tiny, equal] {
-            let files = coarse_files(&clusters, 100);
+            let files = coarse_files(&clusters, [100, 9]);
             let mut next = 0;
             for (at, file) in files.iter().enumerate() {
                 assert_eq!(file.start, next);
@@ -228,6 +238,6 @@ mod tests {
             }
             assert_eq!(next, clusters.len());
         }
-        assert!(coarse_files(&[], 100).is_empty());
+        assert!(coarse_files(&[], [100, 9]).is_empty());
     }
 }

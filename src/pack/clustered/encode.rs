@@ -1,11 +1,15 @@
-//! Rows to codes: what FORMAT.md calls `const`, `gain` and the words of a row.
+//! Rows to codes: what FORMAT.md calls `const`, `gain` and the words of a row, and the codes of leaves.
 //!
 //! With entropy classes a code is not the nearest but the one with the least squared error plus
 //! [`BIT_PRICE`] times its bits, among those that the tables have. Invariants: the bytes of a row depend
-//! on the plan, its centroid and the row alone; every byte has a frequency in its table.
+//! on the plan, its centroid, its leaf's code, its block's class and the row alone; every byte has a frequency in its table.
 
+use std::ops::Range;
+
+use super::leaves::LEAF_ROWS;
 use super::product::Panels;
-use super::row_code::{Fields, Symbols};
+use super::quantiser::LEAF_RATIO;
+use super::row_code::{BIT_PRICE, Fields, Symbols};
 use crate::error::{Error, Result};
 use crate::format::clustered::{FrequencyTable, Plan, Widths};
 
@@ -15,25 +19,59 @@ const BLOCK_ROWS: usize = 256;
 /// as they are, in the gain that is taken (../shared/reference/index-study.md).
 const LEAST_SQUARES: f32 = 0.7;
 
+/// Rows of which a block's class is chosen.
+const CLASS_ROWS: usize = 32;
+
 /// Encodes rows by a plan.
 pub struct RowEncoder {
     dimension: usize,
     widths: Widths,
     steps: Vec<f32>,
     zeros: Vec<f32>,
+    leaf_steps: Vec<f32>,
     const_step: f32,
     gain_step: f32,
     transform: Panels,
     /// [K, D].
     centroids: Vec<f32>,
-    /// [K, M], transformed.
+    /// [K, A], transformed.
     turned: Vec<f32>,
     /// |c|^2 [K].
     squares: Vec<f32>,
-    classes: Vec<u8>,
     fields: Fields,
     /// [E]; a single one that allows everything where E is 0.
     symbols: Vec<Symbols>,
+    leaf_symbols: Symbols,
+}
+
+/// Rows of one centroid as they are encoded: residuals after the transform.
+#[derive(Clone, Debug, Default)]
+pub struct Residuals {
+    terms: Vec<Terms>,
+    /// [n, A].
+    turned: Vec<f32>,
+}
+
+impl Residuals {
+    /// The rows at the places `order`.
+    pub(super) fn in_order(&self, order: &[u32]) -> Self {
+        let axes = self.turned.len() / self.terms.len().max(1);
+        let rows = order.iter().map(|at| *at as usize);
+        Self {
+            terms: rows.clone().map(|at| self.terms[at]).collect(),
+            turned: rows
+                .flat_map(|at| &self.turned[at * axes..(at + 1) * axes])
+                .copied()
+                .collect(),
+        }
+    }
+
+    /// The first `axes` values of each row, [n, axes].
+    pub(super) fn leading(&self, axes: usize) -> Vec<f32> {
+        let all = self.turned.len() / self.terms.len().max(1);
+        let rows = self.turned.chunks_exact(all.max(1));
+        rows.flat_map(|row| &row[..axes]).copied().collect()
+    }
 }
 
 impl RowEncoder {
@@ -57,31 +95,33 @@ impl RowEncoder {
             _ => plan
                 .tables
                 .chunks_exact(positions)
-                .map(|tables: &[FrequencyTable]| Symbols::new(tables))
+                .map(|tables: &[FrequencyTable]| Symbols::new(tables, BIT_PRICE))
                 .collect(),
         };
+        let leaf_price = BIT_PRICE / (LEAF_RATIO * LEAF_RATIO * LEAF_ROWS as f32);
         Self {
             dimension,
             widths: plan.widths,
             steps: plan.steps.clone(),
             zeros: plan.zeros.clone(),
+            leaf_steps: plan.leaf_steps.clone(),
+            leaf_symbols: Symbols::new(plan.leaf_tables.get(1..).unwrap_or(&[]), leaf_price),
             const_step: plan.const_step,
             gain_step: plan.gain_step,
             transform,
             centroids,
             turned,
             squares,
-            classes: plan.centroid_classes.clone(),
             fields,
             symbols,
         }
     }
 
-    /// Appends the codes [n, P] of `unit` [n, D], whose centroid is `centroid`, to `out`.
+    /// Appends the residuals of `unit` [n, D], whose centroid is `centroid`, to `out`.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a centroid that the plan does not have or rows that are not whole.
-    pub fn encode(&self, centroid: usize, unit: &[f32], out: &mut Vec<u8>) -> Result<()> {
+    pub fn turn(&self, centroid: usize, unit: &[f32], out: &mut Residuals) -> Result<()> {
         let dimension = self.dimension;
         if centroid >= self.squares.len() || !unit.len().is_multiple_of(dimension) {
             return Err(Error::invalid(format!(
@@ -92,8 +132,7 @@ impl RowEncoder {
         }
         let c = &self.centroids[centroid * dimension..][..dimension];
         let mut residuals = vec![0.0; BLOCK_ROWS.min(unit.len() / dimension) * dimension];
-        let coded = self.widths.dimensions();
-        let mut turned = vec![0.0; residuals.len() / dimension * coded];
+        let axes = self.axes();
         for rows in unit.chunks(BLOCK_ROWS * dimension) {
             let residuals = &mut residuals[..rows.len()];
             for (residual, row) in residuals
@@ -104,44 +143,150 @@ impl RowEncoder {
                     *r = x - c;
                 }
             }
-            let turned = &mut turned[..rows.len() / dimension * coded];
-            self.transform.multiply(residuals, turned);
-            for (residual, turned) in residuals
-                .chunks_exact(dimension)
-                .zip(turned.chunks_exact(coded))
-            {
-                let terms = Terms {
+            let first = out.turned.len();
+            out.turned
+                .resize(first + rows.len() / dimension * axes, 0.0);
+            self.transform.multiply(residuals, &mut out.turned[first..]);
+            out.terms
+                .extend(residuals.chunks_exact(dimension).map(|residual| Terms {
                     square: dot(residual, residual) as f32,
                     along: dot(residual, c) as f32,
-                };
-                self.encode_turned(centroid, terms, turned, out);
-            }
+                }));
         }
         Ok(())
     }
 
-    /// Appends the code of a row whose residual is `turned` [M] after the transform.
-    pub(super) fn encode_turned(
+    /// A, values of a residual.
+    pub(super) fn axes(&self) -> usize {
+        self.widths.dimensions().max(self.leaf_steps.len())
+    }
+
+    /// V, values of a leaf's code.
+    pub fn leaf_axes(&self) -> usize {
+        self.leaf_steps.len()
+    }
+
+    /// The code [V] of a leaf with `mean` [V].
+    pub(super) fn leaf_code(&self, mean: &[f32]) -> Vec<i8> {
+        let values = mean.iter().zip(&self.leaf_steps).enumerate();
+        values
+            .map(|(j, (mean, step))| self.leaf_symbols.cheapest_signed(j, mean / step))
+            .collect()
+    }
+
+    /// Takes what the leaf with `code` [V] stands for from a row's residual.
+    pub(super) fn less_leaf(
         &self,
         centroid: usize,
+        code: &[i8],
+        terms: &mut Terms,
+        turned: &mut [f32],
+    ) {
+        let axes = self.axes();
+        let turned_centroid = &self.turned[centroid * axes..][..axes];
+        let (mut square, mut along) = (0f32, 0f32);
+        for (j, code) in code.iter().enumerate() {
+            let value = f32::from(*code) * self.leaf_steps[j];
+            square += value * (value - 2.0 * turned[j]);
+            along += value * turned_centroid[j];
+            turned[j] -= value;
+        }
+        terms.square = (terms.square + square).max(0.0);
+        terms.along -= along;
+    }
+
+    /// [`RowEncoder::less_leaf`] of some rows.
+    pub(super) fn less_leaf_of(
+        &self,
+        centroid: usize,
+        code: &[i8],
+        residuals: &mut Residuals,
+        rows: Range<usize>,
+    ) {
+        let axes = self.axes();
+        let turned = residuals.turned.chunks_exact_mut(axes).skip(rows.start);
+        let terms = residuals.terms[rows].iter_mut();
+        for (terms, turned) in terms.zip(turned) {
+            self.less_leaf(centroid, code, terms, turned);
+        }
+    }
+
+    /// The entropy class under which the rows `residuals`, which are less their leaves, cost least.
+    pub(super) fn class_of(&self, residuals: &Residuals) -> usize {
+        if self.symbols.len() < 2 {
+            return 0;
+        }
+        let rows = residuals.terms.len();
+        let step = rows.div_ceil(CLASS_ROWS).max(1);
+        let mut codes = vec![0; self.widths.dimensions()];
+        let mut bytes = Vec::new();
+        let mut costs = vec![0f32; self.symbols.len()];
+        for turned in residuals.turned.chunks_exact(self.axes()).step_by(step) {
+            let scaled = self.scaled(turned);
+            for (cost, symbols) in costs.iter_mut().zip(&self.symbols) {
+                bytes.clear();
+                let fields = &self.fields;
+                *cost += fields.choose(&scaled, &self.zeros, symbols, &mut codes, &mut bytes);
+            }
+        }
+        let best = (0..costs.len()).min_by(|a, b| costs[*a].total_cmp(&costs[*b]));
+        best.unwrap_or(0)
+    }
+
+    /// Appends the codes [n, P] of rows of a block of `class`; `residuals` are less their leaves.
+    pub(super) fn encode_residuals(
+        &self,
+        (class, centroid): (usize, usize),
+        residuals: &Residuals,
+        out: &mut Vec<u8>,
+    ) {
+        let rows = residuals.turned.chunks_exact(self.axes());
+        for (terms, turned) in residuals.terms.iter().zip(rows) {
+            self.encode_turned((class, centroid), *terms, turned, out);
+        }
+    }
+
+    /// Appends the codes [n, P] of `unit` [n, D] of a block of `class` and of the leaf with the code `leaf` [V] to `out`.
+    ///
+    /// # Errors
+    /// Those of [`RowEncoder::turn`].
+    pub fn encode(
+        &self,
+        (class, centroid): (usize, usize),
+        leaf: &[i8],
+        unit: &[f32],
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let mut residuals = Residuals::default();
+        self.turn(centroid, unit, &mut residuals)?;
+        let rows = 0..residuals.terms.len();
+        self.less_leaf_of(centroid, leaf, &mut residuals, rows);
+        self.encode_residuals((class, centroid), &residuals, out);
+        Ok(())
+    }
+
+    /// A residual [A] in steps from code 0 on, [M].
+    fn scaled(&self, turned: &[f32]) -> Vec<f32> {
+        let steps = turned.iter().zip(&self.steps).zip(&self.zeros);
+        steps.map(|((y, step), zero)| y / step + zero).collect()
+    }
+
+    /// Appends the code of a row whose residual, less its leaf, is `turned` [A] after the transform.
+    pub(super) fn encode_turned(
+        &self,
+        (class, centroid): (usize, usize),
         terms: Terms,
         turned: &[f32],
         out: &mut Vec<u8>,
     ) {
-        let class = usize::from(self.classes.get(centroid).copied().unwrap_or(0));
         let symbols = &self.symbols[class.min(self.symbols.len() - 1)];
         let first = out.len();
         out.extend([0, 0]);
-        let scaled: Vec<f32> = turned
-            .iter()
-            .zip(&self.steps)
-            .zip(&self.zeros)
-            .map(|((y, step), zero)| y / step + zero)
-            .collect();
+        let scaled = self.scaled(turned);
         let mut codes = vec![0i16; scaled.len()];
         self.fields
             .choose(&scaled, &self.zeros, symbols, &mut codes, out);
-        let turned_centroid = &self.turned[centroid * codes.len()..][..codes.len()];
+        let turned_centroid = &self.turned[centroid * self.axes()..][..codes.len()];
         let (mut square, mut with_row, mut with_centroid) = (0f32, 0f32, 0f32);
         for (j, code) in codes.iter().enumerate() {
             let value = (f32::from(*code) - self.zeros[j]) * self.steps[j];
@@ -173,18 +318,22 @@ impl RowEncoder {
         out[first + 1] = gain;
     }
 
-    /// The key by which the rows of a cluster are ordered, from a row's code [P]: the signs along the leading
-    /// axes as a Gray code, so that rows with the same signs lie together and neighbouring keys differ
-    /// in one.
-    pub fn order_key(&self, code: &[u8]) -> u64 {
+    /// A key by which near rows come together, from a row's residual [A]: the signs along the leading axes as a Gray code,
+    /// so that rows with the same signs lie together and neighbouring keys differ in one.
+    fn order_key(turned: &[f32]) -> u64 {
         let mut key = 0u64;
         let mut parity = 0u64;
-        for j in 0..self.widths.dimensions().min(16) {
-            let positive = f32::from(self.fields.code(code, j)) > self.zeros[j];
-            parity ^= u64::from(positive);
+        for value in turned.iter().take(16) {
+            parity ^= u64::from(*value > 0.0);
             key = key << 1 | parity;
         }
         key
+    }
+
+    /// [`RowEncoder::order_key`] of rows.
+    pub(super) fn order_keys(&self, residuals: &Residuals) -> Vec<u64> {
+        let rows = residuals.turned.chunks_exact(self.axes());
+        rows.map(Self::order_key).collect()
     }
 }
 

@@ -62,6 +62,8 @@ pub fn merge(
     let coarse = cut.write_coarse(&mut index, &clusters)?;
     let mut control = Sample::new(cut.rows, &plan.plan);
     control.read_codes(Stream::new(&parts, |part| &part.codes))?;
+    let leaves = clusters.iter().map(|cluster| cluster.leaves as usize);
+    control.read_leaves(Stream::new(&parts, |part| &part.leaves), leaves.sum())?;
     let digests = clusters
         .iter()
         .map(|packed| (packed.cluster(), packed.digest));
@@ -72,7 +74,7 @@ pub fn merge(
         let file = FileRef::of(folder, "bin", &bytes);
         index.write_named(&file, &bytes).map(|()| file)
     };
-    let control = write(CONTROL, control.finish().encode(&plan.salt)?)?;
+    let control = write(CONTROL, control.finish().encode(&plan.plan, &plan.salt)?)?;
     let clusters: Vec<Cluster> = clusters.into_iter().map(PackedCluster::cluster).collect();
     let names: Vec<FileName> = fine.iter().map(file_name).collect::<Result<_>>()?;
     let entries = items.iter().map(|file| {

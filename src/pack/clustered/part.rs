@@ -3,38 +3,32 @@
 //! | file of a part | what |
 //! |---|---|
 //! | codes | codes of the rows, [n, P] |
+//! | leaves | leaves as in the blocks, [leaves, 1 + V] |
 //! | blocks | blocks of the coarse files, cluster after cluster |
 //! | fine | fine rows without their checks, which depend on the numbers of the rows: [n, 4 + S] |
 //! | items | a line of JSON a row |
 //!
-//! Everything follows from the plan and the set of the part's rows: rows lie by centroid, then by the key of
-//! their codes, then by number in the features. Of the values only those of a few clusters are held.
+//! Everything follows from the plan and the set of the part's rows: rows lie by centroid, then by leaf,
+//! then by number in the features. Of the values only those of a few clusters are held.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::centroid::PackedCentroid;
 use super::journal::{Noted, NotedFile, OutputFile, read_entry, write_entry};
 use super::plan_folder::{OpenPlan, Parts};
 use super::spill::{KEY_BYTES, LeftOuts, SpilledPart};
 use crate::error::{Error, Result};
 use crate::format::FileRef;
-use crate::format::clustered::fine::{RowsDigest, encode_body, rows_digest};
-use crate::format::clustered::head::CLUSTER_ROWS_MAX;
-use crate::format::clustered::{Cluster, encode_block};
+use crate::format::clustered::Cluster;
+use crate::format::clustered::fine::RowsDigest;
 
 /// The entry of a part, written last.
 const PART: &str = "part.json";
-/// Most bytes of codes in a cluster: keeps its block well below the size of a coarse file.
-const CLUSTER_CODE_BYTES: usize = 2 << 20;
 /// Rows of clusters that are encoded together.
 const ROWS_AT_ONCE: usize = 1 << 14;
-/// Rows of one cluster whose values are held at a time.
-const VALUES_AT_ONCE: usize = 1 << 10;
 
 /// A part of an index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +40,7 @@ pub struct PackedPart {
     pub rows: u64,
     pub clusters: Vec<PackedCluster>,
     pub codes: FileRef,
+    pub leaves: FileRef,
     pub blocks: FileRef,
     pub fine: FileRef,
     pub items: FileRef,
@@ -58,6 +53,8 @@ pub struct PackedCluster {
     pub centroid: u32,
     pub rows: u32,
     pub bytes: u32,
+    /// Leaves that a decoder finds in it, 1 at least.
+    pub leaves: u32,
     /// Of its fine rows: what checks are salted with.
     pub digest: RowsDigest,
 }
@@ -104,9 +101,15 @@ impl PackedPart {
     }
 
     fn is_whole(&self, folder: &Path) -> bool {
-        [&self.codes, &self.blocks, &self.fine, &self.items]
-            .into_par_iter()
-            .all(|file| NotedFile::is_whole(folder, file))
+        [
+            &self.codes,
+            &self.leaves,
+            &self.blocks,
+            &self.fine,
+            &self.items,
+        ]
+        .into_par_iter()
+        .all(|file| NotedFile::is_whole(folder, file))
     }
 }
 
@@ -131,25 +134,28 @@ pub fn pack_part(
     let create = |what: &str| OutputFile::create(folder, what);
     let (mut codes, mut blocks) = (create("codes")?, create("blocks")?);
     let (mut fine, mut lines) = (create("fine")?, create("items")?);
+    let mut leaves = create("leaves")?;
     let mut clusters = Vec::new();
     let mut done = 0;
     let values = from.join(&spilled.values.file);
     for batch in batches(&groups) {
         let packed: Vec<PackedCentroid> = batch
             .par_iter()
-            .map(|rows| PackedCentroid::pack(plan, &values, &keys, rows))
+            .map(|rows| {
+                let centroid = rows.first().map_or(0, |at| keys[*at as usize].0);
+                PackedCentroid::pack(plan, &values, centroid, rows)
+            })
             .collect::<Result<_>>()?;
         for centroid in packed {
             codes.write(&centroid.codes)?;
+            leaves.write(&centroid.leaves)?;
+            fine.write(&centroid.fine)?;
             for (cluster, block) in centroid.blocks {
                 clusters.push(cluster);
                 blocks.write(&block)?;
             }
-            let body = 4 + plan.plan.stride();
-            for at in &centroid.order {
-                let at = *at as usize;
-                fine.write(&centroid.fine[at * body..(at + 1) * body])?;
-                lines.write(items.line(centroid.rows[at] as usize))?;
+            for at in &centroid.rows {
+                lines.write(items.line(*at as usize))?;
             }
             done += centroid.rows.len();
         }
@@ -162,6 +168,7 @@ pub fn pack_part(
         rows: keys.len() as u64,
         clusters,
         codes: codes.finish()?,
+        leaves: leaves.finish()?,
         blocks: blocks.finish()?,
         fine: fine.finish()?,
         items: lines.finish()?,
@@ -205,111 +212,6 @@ fn batches<'a, 'b>(groups: &'a [&'b [u32]]) -> impl Iterator<Item = &'a [&'b [u3
         rest = after;
         (!batch.is_empty()).then_some(batch)
     })
-}
-
-/// The rows of one centroid, coded.
-struct PackedCentroid<'a> {
-    /// Places of the rows in the spill, by their numbers.
-    rows: &'a [u32],
-    /// The order in which they are packed, as places in `rows`.
-    order: Vec<u32>,
-    /// [n, P] in that order.
-    codes: Vec<u8>,
-    blocks: Vec<(PackedCluster, Vec<u8>)>,
-    /// [n, 4 + S] in the order of `rows`.
-    fine: Vec<u8>,
-}
-
-impl<'a> PackedCentroid<'a> {
-    fn pack(plan: &OpenPlan, values: &Path, keys: &[(u32, u64)], rows: &'a [u32]) -> Result<Self> {
-        let centroid = rows.first().map_or(0, |at| keys[*at as usize].0);
-        let dimension = plan.plan.dimension;
-        let row_bytes = plan.plan.widths.row_bytes();
-        let mut values = Values::open(values, dimension)?;
-        let mut center = vec![0.0; dimension];
-        plan.plan.centroid(centroid as usize, &mut center);
-        let mut unordered = Vec::with_capacity(rows.len() * row_bytes);
-        let mut fine = Vec::with_capacity(rows.len() * (4 + plan.plan.stride()));
-        let mut units = Vec::new();
-        for rows in rows.chunks(VALUES_AT_ONCE) {
-            values.gather(rows, &mut units)?;
-            plan.encoder
-                .encode(centroid as usize, &units, &mut unordered)?;
-            for unit in units.chunks_exact(dimension) {
-                encode_body(&center, unit, &mut fine)?;
-            }
-        }
-        let code = |at: u32| &unordered[at as usize * row_bytes..(at as usize + 1) * row_bytes];
-        let order_keys: Vec<u64> = (0..rows.len() as u32)
-            .map(|at| plan.encoder.order_key(code(at)))
-            .collect();
-        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
-        // `rows` are by number.
-        order.sort_unstable_by_key(|at| (order_keys[*at as usize], *at));
-        let codes: Vec<u8> = order.iter().flat_map(|at| code(*at)).copied().collect();
-        let body = 4 + plan.plan.stride();
-        let mut blocks = Vec::new();
-        for part in split(rows.len(), row_bytes) {
-            let codes = &codes[part.start * row_bytes..part.end * row_bytes];
-            let block = encode_block(&plan.plan, centroid as usize, codes)?;
-            let body = |at: &u32| &fine[*at as usize * body..(*at as usize + 1) * body];
-            let cluster = PackedCluster {
-                centroid,
-                rows: part.len() as u32,
-                bytes: block.len() as u32,
-                digest: rows_digest(order[part.clone()].iter().map(body)),
-            };
-            blocks.push((cluster, block));
-        }
-        Ok(Self {
-            rows,
-            order,
-            codes,
-            blocks,
-            fine,
-        })
-    }
-}
-
-/// Splits the rows of a centroid into clusters of about one size.
-fn split(rows: usize, row_bytes: usize) -> impl Iterator<Item = Range<usize>> {
-    let limit = (CLUSTER_CODE_BYTES / row_bytes.max(1)).clamp(1, CLUSTER_ROWS_MAX as usize);
-    let clusters = rows.div_ceil(limit);
-    (0..clusters).map(move |at| at * rows / clusters..(at + 1) * rows / clusters)
-}
-
-/// Rows of values in a file.
-struct Values<'a> {
-    path: &'a Path,
-    file: File,
-    dimension: usize,
-}
-
-impl<'a> Values<'a> {
-    fn open(path: &'a Path, dimension: usize) -> Result<Self> {
-        Ok(Self {
-            file: File::open(path).map_err(|e| Error::io(path, e))?,
-            path,
-            dimension,
-        })
-    }
-
-    /// Reads the rows at the places `rows`, in this order, into `units`.
-    fn gather(&mut self, rows: &[u32], units: &mut Vec<f32>) -> Result<()> {
-        units.clear();
-        units.resize(rows.len() * self.dimension, 0.0);
-        let row_bytes = 4 * self.dimension;
-        let mut bytes: &mut [u8] = bytemuck::cast_slice_mut(units);
-        for run in rows.chunk_by(|a, b| a + 1 == *b) {
-            let (part, rest) = bytes.split_at_mut(run.len() * row_bytes);
-            bytes = rest;
-            let start = u64::from(run[0]) * row_bytes as u64;
-            let read = self.file.seek(SeekFrom::Start(start));
-            read.and_then(|_| self.file.read_exact(part))
-                .map_err(|e| Error::io(self.path, e))?;
-        }
-        Ok(())
-    }
 }
 
 /// A text, and where its lines are.

@@ -10,6 +10,9 @@ use crate::format::clustered::{FrequencyTable, Widths};
 /// energy, 1/12 of a squared step: 2 ln 2 / 12 = 0.116.
 pub(super) const BIT_PRICE: f32 = 0.116;
 
+/// What a byte costs whose choices a table does not have.
+const NOT_IN_TABLE: f32 = 16.0 * BIT_PRICE;
+
 /// What symbols cost in each byte position of one entropy class.
 pub(super) struct Symbols {
     /// [P]: price of each symbol, infinite for those that the table does not have.
@@ -24,13 +27,13 @@ impl Symbols {
         }
     }
 
-    /// The symbols of `tables` [P].
-    pub fn new(tables: &[FrequencyTable]) -> Self {
+    /// The symbols of `tables` [P], a bit at `bit_price`.
+    pub fn new(tables: &[FrequencyTable], bit_price: f32) -> Self {
         let price = |table: &FrequencyTable| {
             let mut prices = [0.0; 256];
             for (symbol, price) in (0u8..=255).zip(prices.iter_mut()) {
                 *price = match table.has(symbol) {
-                    true => BIT_PRICE * table.cost_bits(symbol),
+                    true => bit_price * table.cost_bits(symbol),
                     false => f32::INFINITY,
                 };
             }
@@ -39,6 +42,23 @@ impl Symbols {
         Self {
             prices: tables.iter().map(price).collect(),
         }
+    }
+
+    /// The code of byte `position` with the least squared distance from `value` plus price.
+    pub fn cheapest_signed(&self, position: usize, value: f32) -> i8 {
+        let prices = &self.prices[position];
+        let cost = |code: i8| {
+            let distance = value - f32::from(code);
+            distance * distance + prices[usize::from(code as u8)]
+        };
+        let nearest = value.round().clamp(-128.0, 127.0) as i8;
+        let near = nearest.saturating_sub(2)..=nearest.saturating_add(2);
+        // Codes between the value and 0 are cheaper; where none of these has a place, any code that has.
+        let cheapest = |codes: &mut dyn Iterator<Item = i8>| {
+            codes.min_by(|a, b| cost(*a).total_cmp(&cost(*b)).then(a.abs().cmp(&b.abs())))
+        };
+        let best = cheapest(&mut near.clone()).filter(|best| cost(*best).is_finite());
+        best.or_else(|| cheapest(&mut (-128..=127))).unwrap_or(0)
     }
 
     /// The symbol of byte `position` that is nearest to `value` as an unsigned number; the smaller of two.
@@ -62,8 +82,6 @@ impl Symbols {
 
 /// The dimensions of each byte of the words.
 pub(super) struct Fields {
-    /// Byte position in the row's code and shift of each dimension.
-    places: Vec<(usize, u32)>,
     /// Of each byte of the words: its width and its dimensions, from the low end.
     bytes: Vec<(u32, Vec<usize>)>,
 }
@@ -71,28 +89,17 @@ pub(super) struct Fields {
 impl Fields {
     pub fn new(widths: Widths) -> Self {
         let mut bytes = vec![(8, Vec::new()); 4 * widths.words()];
-        let mut places = Vec::new();
         for j in 0..widths.dimensions() {
             let (word, shift) = widths.place(j);
             let byte = 4 * word + (shift / 8) as usize;
             bytes[byte].0 = widths.bits(j);
             bytes[byte].1.push(j);
-            places.push((2 + byte, shift % 8));
         }
-        Self { places, bytes }
+        Self { bytes }
     }
 
-    /// The code of dimension `j` in a row's code [P].
-    pub fn code(&self, row: &[u8], j: usize) -> i16 {
-        let (byte, shift) = self.places[j];
-        let width = self.bytes[byte - 2].0;
-        match width {
-            8 => i16::from(row[byte] as i8),
-            width => i16::from(row[byte] >> shift) & ((1 << width) - 1),
-        }
-    }
-
-    /// Chooses `codes` [M] for `scaled` [M], values in steps from code 0 on, and appends their bytes.
+    /// Chooses `codes` [M] for `scaled` [M], values in steps from code 0 on, appends their bytes, and says what they cost:
+    /// squared errors and prices.
     pub fn choose(
         &self,
         scaled: &[f32],
@@ -100,7 +107,8 @@ impl Fields {
         symbols: &Symbols,
         codes: &mut [i16],
         out: &mut Vec<u8>,
-    ) {
+    ) -> f32 {
+        let mut total = 0f32;
         for ((width, dimensions), prices) in self.bytes.iter().zip(&symbols.prices[2..]) {
             let (low, high) = match width {
                 8 => (-128.0, 127.0),
@@ -138,10 +146,12 @@ impl Fields {
                 }
             }
             if best.0.is_finite() {
+                total += best.0;
                 for (at, j) in dimensions.iter().enumerate() {
                     codes[*j] = choices[at][best.2[at]].0;
                 }
             } else {
+                total += NOT_IN_TABLE;
                 best.1 = self.nearest_allowed(*width, dimensions, scaled, prices);
                 for (at, j) in dimensions.iter().enumerate() {
                     let field = best.1 >> (at as u32 * *width % 8) & mask(*width);
@@ -153,6 +163,7 @@ impl Fields {
             }
             out.push(best.1);
         }
+        total
     }
 
     /// The cheapest of all symbols that the table has, where it has none of those that come first to mind.

@@ -3,10 +3,13 @@
 use rayon::prelude::*;
 
 use super::basis::Basis;
-use super::classes::{Classes, CodedSample};
-use super::encode::RowEncoder;
+use super::classes::CodedSample;
+use super::encode::{RowEncoder, Terms};
+use super::leaf_form::{LeafForm, leading, leaf_form};
+use super::leaves::LEAF_ROWS;
 use super::product::Panels;
 use super::quantiser::Quantiser;
+use crate::attribution::estimate::THINNING_MOST;
 use crate::error::Result;
 use crate::format::clustered::Plan;
 
@@ -24,19 +27,25 @@ const CONST_STEP: f32 = 0.03;
 const GAIN_STEP: f32 = 0.05;
 const FIXED_CONST_STEP: f32 = 0.005;
 const FIXED_GAIN_STEP: f32 = 0.02;
-/// Bytes of a block beside its codes: rANS states, its place, the cluster's entry in the head.
-const BLOCK_BYTES: usize = 32;
-/// What asking for a candidate costs beside its bytes: about every third one is a request of its own, which on a
-/// line of 50 Mbit/s and 40 ms, with 16 under way, takes as long as 16 kB.
-const REQUEST_BYTES: f64 = 5e3;
+/// Bytes of a block beside its codes: rANS states of rows and leaves, its header and place, the cluster's entry in the head.
+const BLOCK_BYTES: usize = 56;
+/// Bytes that come for one of a candidate's row: ranges span what lies between candidates.
+const GAPS: f64 = 2.4;
+/// What asking for a candidate costs beside its bytes: about two of five are a request of their own, which on a
+/// line of 50 Mbit/s and 40 ms, with 32 under way, takes as long as 8 kB.
+const REQUEST_BYTES: f64 = 3.2e3;
 
 pub(super) struct Trial {
     pub plan: Plan,
-    pub quantiser: Quantiser,
-    /// Coarse bytes a row, with what a block adds.
+    pub form: Form,
+    /// Coarse bytes a row, with what leaves and blocks add.
     pub row_bytes: f64,
+    /// Of these those of leaves.
+    pub leaf_bytes: f64,
     /// Mean number of candidates of a query, about.
     pub candidates: f64,
+    /// Share of the queries' top that is among the most candidates that a query reads.
+    pub found: f64,
     /// Root mean square of exact less approximate score, over the queries' top.
     pub deviation: f64,
 }
@@ -53,30 +62,45 @@ impl Trial {
         self.first_bytes(rows) + self.candidates * REQUEST_BYTES
     }
 
-    /// Bytes of fine rows a query.
+    /// Bytes of fine rows a query, with those between them.
     pub fn fine_bytes(&self) -> f64 {
-        self.candidates * self.plan.fine_row_bytes() as f64
+        GAPS * self.candidates * self.plan.fine_row_bytes() as f64
     }
 }
 
-/// Tries `quantiser`, with entropy classes or without, on one row of `stride` of the sample; the plan of a trial with
-/// the stride 1 is the one to pack with.
+/// A form to try: steps, and whether it has entropy classes and leaves.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    pub quantiser: Quantiser,
+    pub entropy: bool,
+    pub leaves: bool,
+}
+
+/// Tries `form` on one row of `stride` of the sample; the plan of a trial with the stride 1 is the one to pack with.
 pub(super) fn try_form(
     basis: &Basis,
-    quantiser: Quantiser,
-    entropy: bool,
+    form: Form,
     files: [usize; 2],
     stride: usize,
 ) -> Result<Trial> {
-    let mut plan = bare_plan(basis, quantiser.clone(), entropy, files);
+    let entropy = form.entropy;
+    let leaves = match form.leaves {
+        true => leaf_form(basis, &form.quantiser),
+        false => LeafForm::default(),
+    };
+    let mut plan = bare_plan(basis, form.quantiser.clone(), entropy, files);
+    plan.transform = transform(basis, plan.widths.dimensions().max(leaves.steps.len()));
+    plan.leaf_steps = leaves.steps.clone();
+    plan.leaf_tables = leaves.tables.clone();
     let held = basis.sample.centroids.len();
     let mut bits = 8.0 * plan.widths.row_bytes() as f64;
     let mut codes;
+    let mut classes = vec![0; basis.spreads.len()];
     if entropy {
         // Costs depend on tables, tables on choices, choices on costs: from rough tables to final ones.
         for (pass, step) in [PART, PART, stride].into_iter().enumerate() {
             let rows: Vec<usize> = (0..held).step_by(step).collect();
-            codes = encode_sample(basis, &plan, &rows);
+            codes = encode_sample(basis, &plan, &leaves, &classes, &rows);
             let centroids: Vec<u32> = rows.iter().map(|r| basis.sample.centroids[*r]).collect();
             let coded = CodedSample {
                 positions: plan.widths.row_bytes(),
@@ -90,41 +114,38 @@ pub(super) fn try_form(
                 _ => coded.into_classes(1),
             };
             bits = found.bits;
-            apply(&mut plan, found);
+            plan.classes = found.count;
+            classes = found.of_centroid;
+            plan.tables = found.tables;
         }
     }
     let counted = Counted::new(basis, stride);
-    codes = encode_sample(basis, &plan, &counted.rows);
+    codes = encode_sample(basis, &plan, &leaves, &classes, &counted.rows);
     let centroids: Vec<u32> = counted
         .rows
         .iter()
         .map(|r| basis.sample.centroids[*r])
         .collect();
     if entropy {
-        bits = mean_bits(&plan, &codes, &centroids);
+        bits = mean_bits(&plan, &classes, &codes, &centroids);
     }
-    let (candidates, deviation) = candidates(basis, &plan, &codes, &centroids, &counted);
+    let approximate = approximate_scores(basis, &plan, &leaves, &codes, &counted.rows);
+    let (candidates, found, deviation) = candidates(basis, &approximate, &counted);
     let blocks = BLOCK_BYTES * plan.centroid_count();
+    let leaf_bytes = leaves.bits / 8.0 / LEAF_ROWS as f64;
     Ok(Trial {
-        row_bytes: bits / 8.0 + blocks as f64 / basis.rows as f64,
+        leaf_bytes,
+        row_bytes: bits / 8.0 + leaf_bytes + blocks as f64 / basis.rows as f64,
         candidates,
+        found,
         deviation,
         plan,
-        quantiser,
+        form,
     })
-}
-
-fn apply(plan: &mut Plan, found: Classes) {
-    plan.classes = found.count;
-    plan.centroid_classes = found.of_centroid;
-    plan.tables = found.tables;
 }
 
 fn bare_plan(basis: &Basis, quantiser: Quantiser, entropy: bool, files: [usize; 2]) -> Plan {
     let (dimension, coded) = (basis.dimension, quantiser.widths.dimensions());
-    // Beyond the axes that there are rows of the transform are zero.
-    let mut transform = basis.axes[..coded.min(basis.kept()) * dimension].to_vec();
-    transform.resize(coded * dimension, 0.0);
     let rest = basis.energies.get(coded..).unwrap_or(&[]);
     let variance = |j: usize| basis.energies.get(j).map_or(0.0, |e| *e as f32);
     Plan {
@@ -143,34 +164,58 @@ fn bare_plan(basis: &Basis, quantiser: Quantiser, entropy: bool, files: [usize; 
         steps: quantiser.steps,
         zeros: quantiser.zeros,
         variances: (0..coded).map(variance).collect(),
-        transform,
+        transform: transform(basis, coded),
+        leaf_steps: Vec::new(),
         centroid_scales: basis.centroid_scales.clone(),
         spreads: basis.spreads.clone(),
-        centroid_classes: vec![0; basis.spreads.len()],
         centroids: basis.centroid_codes.clone(),
         tables: Vec::new(),
+        leaf_tables: Vec::new(),
     }
 }
 
-/// Codes [rows, P] of rows of the sample.
-fn encode_sample(basis: &Basis, plan: &Plan, rows: &[usize]) -> Vec<u8> {
+/// The first `axes` axes; beyond those that there are, zeros.
+fn transform(basis: &Basis, axes: usize) -> Vec<f32> {
+    let mut transform = basis.axes[..axes.min(basis.kept()) * basis.dimension].to_vec();
+    transform.resize(axes * basis.dimension, 0.0);
+    transform
+}
+
+/// Codes [rows, P] of rows of the sample, less their leaves.
+fn encode_sample(
+    basis: &Basis,
+    plan: &Plan,
+    leaves: &LeafForm,
+    classes: &[u8],
+    rows: &[usize],
+) -> Vec<u8> {
     let encoder = RowEncoder::new(plan);
-    let (kept, coded) = (basis.kept(), plan.widths.dimensions());
+    let (kept, axes) = (basis.kept(), encoder.axes());
     let blocks = rows.par_chunks(BLOCK_ROWS).flat_map_iter(|rows| {
         let mut codes = Vec::with_capacity(rows.len() * plan.widths.row_bytes());
-        let mut turned = vec![0.0; coded];
+        let mut turned = vec![0.0; axes];
         for row in rows {
-            let all = &basis.sample.turned[row * kept..][..coded.min(kept)];
+            let all = &basis.sample.turned[row * kept..][..axes.min(kept)];
             turned[..all.len()].copy_from_slice(all);
             let centroid = basis.sample.centroids[*row] as usize;
-            encoder.encode_turned(centroid, basis.sample.terms[*row], &turned, &mut codes);
+            let mut terms = basis.sample.terms[*row];
+            if let Some((code, stretch)) = leaves.of_row(basis, *row) {
+                encoder.less_leaf(centroid, code, &mut terms, &mut turned);
+                turned.iter_mut().for_each(|value| *value *= stretch);
+                terms = Terms {
+                    square: terms.square * stretch * stretch,
+                    along: terms.along * stretch,
+                };
+            }
+            let class = usize::from(classes[centroid]);
+            encoder.encode_turned((class, centroid), terms, &turned, &mut codes);
         }
         codes
     });
     blocks.collect()
 }
 
-fn mean_bits(plan: &Plan, codes: &[u8], centroids: &[u32]) -> f64 {
+fn mean_bits(plan: &Plan, classes: &[u8], codes: &[u8], centroids: &[u32]) -> f64 {
     let positions = plan.widths.row_bytes();
     let costs: Vec<[f32; 256]> = plan
         .tables
@@ -181,7 +226,7 @@ fn mean_bits(plan: &Plan, codes: &[u8], centroids: &[u32]) -> f64 {
         .chunks_exact(positions)
         .zip(centroids)
         .map(|(row, k)| {
-            let class = usize::from(plan.centroid_classes[*k as usize]);
+            let class = usize::from(classes[*k as usize]);
             let costs = &costs[class * positions..][..positions];
             let bits = row
                 .iter()
@@ -210,20 +255,14 @@ impl Counted {
     }
 }
 
-/// The candidates that queries need in all N rows, and the deviation of the scores of their top; `codes` and
-/// `centroids` are of the `counted` rows.
-fn candidates(
-    basis: &Basis,
-    plan: &Plan,
-    codes: &[u8],
-    centroids: &[u32],
-    counted: &Counted,
-) -> (f64, f64) {
+/// The candidates that queries need in all N rows, the share of their top that they then find, and the deviation of the scores of that top; `approximate` are the scores
+/// [queries, n] of the `counted` rows.
+fn candidates(basis: &Basis, approximate: &[f32], counted: &Counted) -> (f64, f64, f64) {
     let held = basis.sample.centroids.len();
     let queries = basis.queries.tops.len();
     let (rows, stride) = (&counted.rows, counted.stride);
-    let approximate = approximate_scores(basis, plan, codes, centroids);
-    let by_query: Vec<(usize, f64)> = (0..queries)
+    let rows_of_one = basis.rows as f64 / held as f64;
+    let by_query: Vec<(f64, usize, f64)> = (0..queries)
         .into_par_iter()
         .map(|query| {
             let scores = &approximate[query * rows.len()..][..rows.len()];
@@ -233,48 +272,56 @@ fn candidates(
             };
             let exact = &basis.queries.exact[query * held..][..held];
             let top = &basis.queries.tops[query];
-            let ranks = top.iter().map(|row| {
-                let own = score_of(row);
-                let others = rows.iter().zip(scores);
-                let above = others.filter(|(row, score)| **row % stride == 0 && **score > own);
-                above.count() * stride + 1
-            });
+            let ranks: Vec<usize> = top
+                .iter()
+                .map(|row| {
+                    let own = score_of(row);
+                    let others = rows.iter().zip(scores);
+                    let above = others.filter(|(row, score)| **row % stride == 0 && **score > own);
+                    above.count() * stride + 1
+                })
+                .collect();
+            let most = THINNING_MOST as f64 / rows_of_one;
+            let found = ranks.iter().filter(|rank| **rank as f64 <= most).count();
             let error = |row: &u32| f64::from(exact[*row as usize] - score_of(row));
             let squares = top.iter().map(|row| error(row).powi(2)).sum();
-            (ranks.max().unwrap_or(1), squares)
+            (ranks.into_iter().max().unwrap_or(1) as f64, found, squares)
         })
         .collect();
+    let found: usize = by_query.iter().map(|(_, found, _)| found).sum();
     let tops: usize = basis.queries.tops.iter().map(Vec::len).sum();
     // Each query reads as far as it must, so what counts is the mean and not a rank that is enough for most.
-    let last: usize = by_query.iter().map(|(last, _)| last).sum();
-    let squares: f64 = by_query.iter().map(|(_, squares)| squares).sum();
-    let rows_of_one = basis.rows as f64 / held as f64;
+    let read = |last: &f64| (MARGIN * last * rows_of_one).min(THINNING_MOST as f64);
+    let last: f64 = by_query.iter().map(|(last, ..)| read(last)).sum();
+    let squares: f64 = by_query.iter().map(|(.., squares)| squares).sum();
     (
-        MARGIN * last as f64 / queries.max(1) as f64 * rows_of_one,
+        last / queries.max(1) as f64,
+        found as f64 / tops.max(1) as f64,
         (squares / tops.max(1) as f64).sqrt(),
     )
 }
 
-/// Approximate scores [queries, n] of rows with codes [n, P] and centroids [n].
-fn approximate_scores(basis: &Basis, plan: &Plan, codes: &[u8], centroids: &[u32]) -> Vec<f32> {
+/// Approximate scores [queries, n] of `rows` of the sample with `codes` [n, P]: their exact scores less the error of a row whose
+/// residual is stretched as its leaf says.
+fn approximate_scores(
+    basis: &Basis,
+    plan: &Plan,
+    leaves: &LeafForm,
+    codes: &[u8],
+    rows: &[usize],
+) -> Vec<f32> {
     let (coded, positions) = (plan.widths.dimensions(), plan.widths.row_bytes());
     let (kept, count) = (basis.kept(), plan.centroid_count());
+    let held = basis.sample.centroids.len();
     let queries = basis.queries.turned.len() / kept;
-    let mut turned = vec![0.0; queries * coded];
-    for (to, from) in turned
-        .chunks_exact_mut(coded)
-        .zip(basis.queries.turned.chunks_exact(kept))
-    {
-        let shared = coded.min(kept);
-        to[..shared].copy_from_slice(&from[..shared]);
-    }
-    let panels = Panels::new(&turned, coded);
+    let panels = Panels::new(&leading(&basis.queries.turned, kept, coded), coded);
+    let of_leaves = leaves.products(&basis.queries.turned, kept);
     let blocks = codes
         .par_chunks(BLOCK_ROWS * positions)
-        .zip(centroids.par_chunks(BLOCK_ROWS));
+        .zip(rows.par_chunks(BLOCK_ROWS));
     let by_row: Vec<f32> = blocks
-        .flat_map_iter(|(codes, centroids)| {
-            let mut values = vec![0.0; centroids.len() * coded];
+        .flat_map_iter(|(codes, rows)| {
+            let mut values = vec![0.0; rows.len() * coded];
             let mut words = vec![0; plan.widths.words()];
             let mut fields = vec![0i16; coded];
             for (row, values) in codes
@@ -290,16 +337,26 @@ fn approximate_scores(basis: &Basis, plan: &Plan, codes: &[u8], centroids: &[u32
                     *value = gain * (f32::from(fields[j]) - plan.zeros[j]) * plan.steps[j];
                 }
             }
-            let mut scores = vec![0.0; centroids.len() * queries];
+            let mut scores = vec![0.0; rows.len() * queries];
             panels.multiply(&values, &mut scores);
-            for ((scores, k), row) in scores
+            for ((scores, row), code) in scores
                 .chunks_exact_mut(queries)
-                .zip(centroids)
+                .zip(rows)
                 .zip(codes.chunks_exact(positions))
             {
-                let along = 1.0 + f32::from(row[0] as i8) * plan.const_step;
+                let along = f32::from(code[0] as i8) * plan.const_step;
+                let centroid = basis.sample.centroids[*row] as usize;
+                let leaf = leaves.of_row(basis, *row);
+                let stretch = leaf.map_or(1.0, |(_, stretch)| stretch);
                 for (query, score) in scores.iter_mut().enumerate() {
-                    *score += along * basis.queries.bases[query * count + *k as usize];
+                    let base = basis.queries.bases[query * count + centroid];
+                    let exact = basis.queries.exact[query * held + row];
+                    let of_leaf = match leaf {
+                        Some(_) => of_leaves[basis.leaves.of_row[*row] as usize * queries + query],
+                        None => 0.0,
+                    };
+                    let found = along * base + *score;
+                    *score = exact - stretch * (exact - base - of_leaf) + found;
                 }
             }
             scores

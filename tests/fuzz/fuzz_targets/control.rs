@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
         salt.copy_from_slice(&head.salt);
     }
     if let Ok(control) = Control::parse("control", &bytes, head) {
-        let again = control.encode(&head.salt);
+        let again = control.encode(&head.plan, &head.salt);
         assert_eq!(again.expect("the sample that was read"), bytes);
     }
 });

@@ -56,12 +56,16 @@ fn small_index(classes: usize) -> (Head, CoarseDecoder) {
         steps: vec![0.01; coded],
         zeros: vec![0.0; coded],
         variances: vec![0.1; coded],
+        leaf_steps: vec![0.01; 2 * classes],
         transform: vec![0.25; coded * 3],
         centroid_scales: vec![0.005],
         spreads: vec![0.5],
-        centroid_classes: vec![0],
         centroids: vec![1, 2, 3, 0],
         tables: tables.collect(),
+        // Two axes of leaves where rows are coded.
+        leaf_tables: (0..3 * classes)
+            .map(|_| FrequencyTable::from_counts(&[1; 256]))
+            .collect(),
     };
     let plan = plan.encode().expect("a good plan");
     let clusters = rows.map(|rows| Cluster { centroid: 0, rows });
