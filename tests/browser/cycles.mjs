@@ -8,25 +8,26 @@ import { openPage } from "./browser.mjs";
 
 /** Runs before the worker. */
 function memoryTold() {
-  let memory;
+  let memory, streamed;
   for (const name of ["instantiate", "instantiateStreaming"]) {
     const original = WebAssembly[name];
     WebAssembly[name] = async (...given) => {
       const made = await original.apply(WebAssembly, given);
       memory = (made.instance ?? made).exports.memory;
+      streamed = name === "instantiateStreaming";
       return made;
     };
   }
   const post = self.postMessage.bind(self);
   self.postMessage = (message, ...rest) => {
-    const told = message.type === "done" && memory ? { ...message, value: { ...message.value, wasmBytes: memory.buffer.byteLength } } : message;
+    const told = message.type === "done" && memory ? { ...message, value: { ...message.value, wasmBytes: memory.buffer.byteLength, streamed } } : message;
     post(told, ...rest);
   };
 }
 
 const resident = (pid) => 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
 
-/** A list of {wasmBytes, deviceBytes, heapBytes, gpuProcessBytes, score}, one a cycle. */
+/** A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, gpuProcessBytes, score}, one a cycle. */
 export async function cycles({ browser, server, manifest, query, device, count, onCycle = () => {} }) {
   server.faults.set("/worker.js", (n, body) => ({ body: `(${memoryTold})();\n${body}` }));
   const { context, page } = await openPage(browser, `${server.url}/blank.html`);
@@ -40,7 +41,7 @@ export async function cycles({ browser, server, manifest, query, device, count, 
       const { Attributor } = await import("/data-attribution.js");
       const attributor = await Attributor.open(manifest, { device });
       const result = await attributor.attribute(query, { topK: 10 });
-      const cycle = { wasmBytes: result.wasmBytes, deviceBytes: attributor.info.deviceBytes, score: result.hits[0].score };
+      const cycle = { wasmBytes: result.wasmBytes, streamed: result.streamed, deviceBytes: attributor.info.deviceBytes, score: result.hits[0].score };
       attributor.dispose();
       return cycle;
     }, [manifest, query, device]);

@@ -32,6 +32,7 @@ for (const device of ["cpu", "webgpu"]) {
     const [, second, ...rest] = found;
     const last = rest.at(-1);
     assert.equal(new Set(found.map(({ score }) => score)).size, 1);
+    assert.ok(found.every(({ streamed }) => streamed), "the module was not compiled while it came");
     // A model that stayed would double these: what lies on the device is counted exactly.
     assert.ok(found.every(({ deviceBytes }) => deviceBytes === second.deviceBytes), JSON.stringify(found));
     assert.equal(second.deviceBytes === null, device === "cpu");

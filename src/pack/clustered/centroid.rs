@@ -8,10 +8,11 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::encode::{Residuals, RowEncoder};
+use super::encode::RowEncoder;
 use super::leaves::{self, LEAF_ROWS};
 use super::part::PackedCluster;
 use super::plan_folder::OpenPlan;
+use super::residuals::Residuals;
 use crate::error::{Error, Result};
 use crate::format::clustered::fine::{encode_body, rows_digest};
 use crate::format::clustered::{BlockCodes, encode_block};
@@ -56,7 +57,7 @@ impl PackedCentroid {
             let mut residuals = Residuals::default();
             plan.encoder
                 .turn(centroid as usize, &units, &mut residuals)?;
-            let keys = RowEncoder::order_keys(&plan.encoder, &residuals);
+            let keys = plan.encoder.order_keys(&residuals);
             let first = keyed.len() as u32;
             keyed.extend(keys.into_iter().zip(first..));
         }

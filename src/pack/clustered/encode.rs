@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use super::leaves::LEAF_ROWS;
 use super::product::Panels;
-use super::quantiser::LEAF_RATIO;
+use super::quantiser::LEAF_BIT_PRICE;
+use super::residuals::{Residuals, Terms};
 use super::row_code::{BIT_PRICE, Fields, Symbols};
 use crate::error::{Error, Result};
 use crate::format::clustered::{FrequencyTable, Plan, Widths};
@@ -44,36 +44,6 @@ pub struct RowEncoder {
     leaf_symbols: Symbols,
 }
 
-/// Rows of one centroid as they are encoded: residuals after the transform.
-#[derive(Clone, Debug, Default)]
-pub struct Residuals {
-    terms: Vec<Terms>,
-    /// [n, A].
-    turned: Vec<f32>,
-}
-
-impl Residuals {
-    /// The rows at the places `order`.
-    pub(super) fn in_order(&self, order: &[u32]) -> Self {
-        let axes = self.turned.len() / self.terms.len().max(1);
-        let rows = order.iter().map(|at| *at as usize);
-        Self {
-            terms: rows.clone().map(|at| self.terms[at]).collect(),
-            turned: rows
-                .flat_map(|at| &self.turned[at * axes..(at + 1) * axes])
-                .copied()
-                .collect(),
-        }
-    }
-
-    /// The first `axes` values of each row, [n, axes].
-    pub(super) fn leading(&self, axes: usize) -> Vec<f32> {
-        let all = self.turned.len() / self.terms.len().max(1);
-        let rows = self.turned.chunks_exact(all.max(1));
-        rows.flat_map(|row| &row[..axes]).copied().collect()
-    }
-}
-
 impl RowEncoder {
     /// The encoder of `plan`.
     pub fn new(plan: &Plan) -> Self {
@@ -98,14 +68,13 @@ impl RowEncoder {
                 .map(|tables: &[FrequencyTable]| Symbols::new(tables, BIT_PRICE))
                 .collect(),
         };
-        let leaf_price = BIT_PRICE / (LEAF_RATIO * LEAF_RATIO * LEAF_ROWS as f32);
         Self {
             dimension,
             widths: plan.widths,
             steps: plan.steps.clone(),
             zeros: plan.zeros.clone(),
             leaf_steps: plan.leaf_steps.clone(),
-            leaf_symbols: Symbols::new(plan.leaf_tables.get(1..).unwrap_or(&[]), leaf_price),
+            leaf_symbols: Symbols::new(plan.leaf_tables.get(1..).unwrap_or(&[]), LEAF_BIT_PRICE),
             const_step: plan.const_step,
             gain_step: plan.gain_step,
             transform,
@@ -335,15 +304,6 @@ impl RowEncoder {
         let rows = residuals.turned.chunks_exact(self.axes());
         rows.map(Self::order_key).collect()
     }
-}
-
-/// What is known of a row's residual r beside the coded dimensions.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    /// |r|^2.
-    pub square: f32,
-    /// <r, c>.
-    pub along: f32,
 }
 
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {

@@ -1,10 +1,9 @@
 //! How the codes of leaves are rounded and coded, after the leaves of the sample.
 
 use super::basis::Basis;
-use super::leaves::LEAF_ROWS;
 use super::product::Panels;
-use super::quantiser::{LEAF_RATIO, Quantiser};
-use super::row_code::{BIT_PRICE, Symbols};
+use super::quantiser::{LEAF_BIT_PRICE, LEAF_RATIO, Quantiser};
+use super::row_code::Symbols;
 use crate::format::clustered::FrequencyTable;
 use crate::format::clustered::blocks::LEAF_ROWS_MAX;
 
@@ -43,7 +42,6 @@ pub(super) fn leaf_form(basis: &Basis, quantiser: &Quantiser) -> LeafForm {
         return LeafForm::default();
     }
     let steps: Vec<f32> = (0..axes).map(step).collect();
-    let price = BIT_PRICE / (LEAF_RATIO * LEAF_RATIO * LEAF_ROWS as f32);
     let means = leaves.means.chunks_exact(leaves.axes).zip(&leaves.stretch);
     let means = means.filter(|(_, stretch)| **stretch > 0.0);
     let means: Vec<&[f32]> = means.map(|(mean, _)| mean).collect();
@@ -63,7 +61,7 @@ pub(super) fn leaf_form(basis: &Basis, quantiser: &Quantiser) -> LeafForm {
             FrequencyTable::from_counts(counts)
         });
         tables = tables_of.collect();
-        symbols = Symbols::new(&tables, price);
+        symbols = Symbols::new(&tables, LEAF_BIT_PRICE);
     }
     let mut bits = 0f64;
     let mut codes = Vec::with_capacity(leaves.stretch.len() * axes);

@@ -12,6 +12,7 @@
 mod assign;
 mod axes;
 mod basis;
+mod candidates;
 mod centroid;
 mod classes;
 mod clustering;
@@ -28,6 +29,7 @@ mod plan;
 mod plan_folder;
 mod product;
 mod quantiser;
+mod residuals;
 mod row_code;
 mod run;
 mod sample;

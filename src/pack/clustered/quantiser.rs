@@ -3,6 +3,8 @@
 //! Fields come in groups of 4, 8 and 16, so where rows have a few values only, the last 8-bit group may reach past
 //! them: what it codes there is zero in every row.
 
+use super::leaves::LEAF_ROWS;
+use super::row_code::BIT_PRICE;
 use crate::format::clustered::Widths;
 
 /// Largest ratio of a dimension's deviation to its step for 2 and for 4 bits: beyond, clamping costs more than
@@ -24,6 +26,9 @@ const FIXED_ERRORS: [f64; 3] = [0.000_09, 0.011_54, 0.1188];
 /// Steps of leaves' codes in those of rows: finer, as many rows share them. Measured with [`super::leaves::LEAF_ROWS`]: .5 and .2
 /// take more bytes at the same error.
 pub(super) const LEAF_RATIO: f32 = 0.3;
+
+/// What a bit of a leaf's code is worth, in squared steps of it: its error is that of all its rows.
+pub(super) const LEAF_BIT_PRICE: f32 = BIT_PRICE / (LEAF_RATIO * LEAF_RATIO * LEAF_ROWS as f32);
 
 /// Widths, steps [M] and zeros [M].
 #[derive(Clone, Debug, PartialEq)]

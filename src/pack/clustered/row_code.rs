@@ -194,3 +194,39 @@ impl Fields {
 fn mask(width: u32) -> u8 {
     ((1u16 << width) - 1) as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cheapest_code_has_the_least_error_plus_price() {
+        let mut counts = [0; 256];
+        for (code, count) in [(0i8, 900), (1, 80), (-1, 80), (2, 12), (-9, 1)] {
+            counts[usize::from(code as u8)] = count;
+        }
+        let table = FrequencyTable::from_counts(&counts);
+        for price in [0.0, 0.05, 1.0] {
+            let symbols = Symbols::new(std::slice::from_ref(&table), price);
+            for value in [
+                -200.0f32, -9.2, -4.0, -0.6, -0.5, 0.0, 0.4, 0.7, 1.6, 3.1, 99.0,
+            ] {
+                let cost = |code: i8| {
+                    let bits = table.cost_bits(code as u8);
+                    (value - f32::from(code)).powi(2) + price * bits
+                };
+                let found = symbols.cheapest_signed(0, value);
+                // Near the value; far from all codes, whichever of them is nearest.
+                let near = |code: &i8| (f32::from(*code) - value.round()).abs() <= 2.0;
+                let codes = || (-128..=127i8).filter(|code| table.has(*code as u8));
+                let least =
+                    |codes: &mut dyn Iterator<Item = i8>| codes.map(cost).min_by(f32::total_cmp);
+                let wanted = least(&mut codes().filter(near)).or(least(&mut codes()));
+                assert!(table.has(found as u8), "{value} {price}");
+                assert_eq!(Some(cost(found)), wanted, "{value} {price}: {found}");
+            }
+        }
+        assert_eq!(Symbols::any(1).cheapest_signed(0, 300.0), 127);
+        assert_eq!(Symbols::any(1).cheapest_signed(0, -3.4), -3);
+    }
+}
