@@ -6,7 +6,7 @@
 // loaded, so the first times hold the module and the head of the index. Bytes are those of the bodies that the server sent,
 // items of the hits included; the library's own files are counted apart. Each visit is made at 50 Mbit/s and 40 ms,
 // on a host with ranges and on one that ignores them, and at full speed, for the time that computing takes. `exact`, which reads everything, gets one
-// visit, on the CPU, at 50 Mbit/s. What each provisional list was worth against float32, and what it took to get there, gives the curve.
+// visit, on the CPU, at 50 Mbit/s. What share of each provisional list is in the true top, and what it took to get there, gives the curve.
 
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -74,13 +74,14 @@ async function ask(page, notes, number, quality, device) {
   notes.length = 0;
   const result = await page.evaluate(async ([query, names, options, device]) => {
     const wanted = new Set(names);
-    const recall = (hits) => hits.filter((hit) => wanted.has(hit.name)).length / names.length;
+    const right = (hits) => hits.filter((hit) => wanted.has(hit.name)).length;
+    const recall = (hits) => right(hits) / names.length;
     try {
       if (device) {
         const { Attributor } = await import("/data-attribution.js");
         window.attributor = await Attributor.open("/index/manifest.json", { device });
       }
-      const onProgress = (event) => event.type === "hits" && window.note(recall(event.hits));
+      const onProgress = (event) => event.type === "hits" && window.note(right(event.hits) / Math.max(1, event.hits.length));
       const result = await window.attributor.attribute(Float32Array.from(query), { ...options, onProgress });
       const { completeness, timings, device: used } = result;
       return { recall: recall(result.hits), completeness, timings, used };
@@ -92,7 +93,7 @@ async function ask(page, notes, number, quality, device) {
   if (result.error) throw new Error(`${quality} on ${device ?? "the same device"}: ${result.error}`);
   await new Promise((done) => setTimeout(done, SETTLE_MS));
   const after = served();
-  const way = notes.map(({ at, bytes, recall }) => ({ seconds: (at - start) / 1e3, bytes: bytes - before.bytes, recall }));
+  const way = notes.map(({ at, bytes, right }) => ({ seconds: (at - start) / 1e3, bytes: bytes - before.bytes, right }));
   return {
     ...result, way, seconds: (end - start) / 1e3, firstSeconds: way[0]?.seconds ?? null, firstBytes: way[0]?.bytes ?? null,
     bytes: after.bytes - before.bytes, requests: after.requests - before.requests, programBytes: after.programBytes - before.programBytes,
@@ -105,7 +106,7 @@ async function visit(number, { device, quality, line, ranges }) {
   if (!ranges) server.faults.set("/index/fine/", RANGE_FAULTS.ignore);
   const { context, page, problems } = await openPage(browser, `${server.url}/blank.html`);
   const notes = [];
-  await page.exposeFunction("note", (recall) => void notes.push({ at: performance.now(), bytes: served().bytes, recall }));
+  await page.exposeFunction("note", (right) => void notes.push({ at: performance.now(), bytes: served().bytes, right }));
   try {
     const first = number * 3;
     const cold = await ask(page, notes, first % queries.length, quality, device);
@@ -144,7 +145,7 @@ for (const device of values.devices.split(",")) {
         const further = all.flatMap((v) => v.further);
         const row = { ...terms, used: all[0].cold.used, cold: summary(all.map((v) => v.cold)), further: further.length ? summary(further) : null };
         console.log(JSON.stringify(row));
-        results.push({ ...row, ways: all.map((v) => [...v.cold.way, { seconds: v.cold.seconds, bytes: v.cold.bytes, recall: v.cold.recall }]) });
+        results.push({ ...row, ways: all.map((v) => [...v.cold.way, { seconds: v.cold.seconds, bytes: v.cold.bytes, right: v.cold.recall }]) });
       } catch (error) {
         console.error(`${JSON.stringify(terms)}: ${error.message}`);
         results.push({ ...terms, error: error.message });

@@ -121,7 +121,7 @@ def measure(tool, quality, exact, options):
 def point(tool, quality, exact, top, at, cold):
     """Recall@100 and bytes where `top` hits are asked for."""
     found = recalls([rows_of(a) for a in tool.ask(at, quality, top)], exact["ids"], (100,))
-    pairs = [tool.ask(pair, quality, top) for pair in at[: 2 * min(cold, 4)].reshape(-1, 2)]
+    pairs = [tool.ask(pair, quality, top) for pair in at[: 2 * min(cold, len(at) // 2)].reshape(-1, 2)]
     return {"top": top, **found, **traffic([first for first, _ in pairs], "cold"), **traffic([second for _, second in pairs], "further")}
 
 
