@@ -16,8 +16,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(6) var<storage, read> terms: array<u32>;       // const | gain << 8 | cluster << 16
-@group(0) @binding(7) var<storage, read> bases: array<vec2<i32>>; // B and A of each cluster
+@group(0) @binding(6) var<storage, read> terms: array<u32>;       // const | gain << 8 | leaf << 16
+@group(0) @binding(7) var<storage, read> bases: array<vec2<i32>>; // B and A of each leaf
 
 fn finish(row: u32, dot: i32) {
     if (row >= params.start && row < params.end) {

@@ -148,7 +148,9 @@ fn check_codes(
     let last = rows.terms.iter().map(|term| CodeRows::leaf(*term)).max();
     let leaves = last.map_or(0, |last| last + 1);
     let last = rows.leaves.iter().max().map(|last| *last as usize);
-    let clusters = last.map_or(Some(0), |last| rows.first_cluster.checked_add(last + 1));
+    let clusters = last.map_or(Some(0), |last| {
+        rows.first_cluster.checked_add(last.checked_add(1)?)
+    });
     if words != query.widths().words()
         || n.checked_mul(words) != Some(rows.words.len())
         || end.is_none_or(|end| end > count)

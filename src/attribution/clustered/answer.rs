@@ -142,8 +142,7 @@ impl<S: Source> Attributor<S> {
         let file = tally.read(&self.source, &shard.file).await?;
         let rows = index.decoder.decode(&index.head, shard, &file.bytes)?;
         let rows = Rc::new(rows);
-        let bytes = 4 * (rows.terms.len() + rows.words.len());
-        index.codes.keep(&shard.file.file, &rows, bytes);
+        index.codes.keep(&shard.file.file, &rows, rows.bytes());
         Ok((rows, file.cached))
     }
 

@@ -11,7 +11,8 @@ pub(super) struct ControlRow {
     pub scores: Pair,
 }
 
-/// What rounding to the plan's steps costs a score, and what lies outside of the code dimensions.
+/// What rounding to the plan's steps costs a score, and what lies outside of the code dimensions; where rows have leaves, which
+/// hold part of the latter, it is more than what is true.
 pub(super) fn prior(plan: &Plan, projected: &[f64]) -> ScoreError {
     let energy: f64 = projected.iter().map(|p| p * p).sum();
     let rest = f64::from(plan.rest_variance) * (1.0 - energy).max(0.0);

@@ -38,7 +38,9 @@ pub fn encode_block(plan: &Plan, codes: BlockCodes) -> Result<Vec<u8>> {
         ),
     };
     let numbers = [codes.class, leaves].map(u16::try_from);
-    let whole = leaves * leaf_bytes == codes.leaves.len() && rows * row_bytes == codes.rows.len();
+    let whole = leaves * leaf_bytes == codes.leaves.len()
+        && rows * row_bytes == codes.rows.len()
+        && (plan.classes > 0 || codes.class == 0);
     let ([Ok(class), Ok(count)], true) = (numbers, whole) else {
         return Err(Error::invalid(format!(
             "{} bytes of rows of {row_bytes} and {} of leaves of {leaf_bytes} are no cluster",

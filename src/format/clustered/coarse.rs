@@ -12,7 +12,7 @@ use super::rans::Decoder;
 use super::{Salt, VERSION};
 use crate::error::{Error, Result};
 
-/// Most bytes that the codes of one file take when decoded, rows * P, and those of its leaves, likewise: a block of one
+/// Most bytes that the codes of one file take when decoded, rows * P, and those of its leaves, likewise: what is coded of one
 /// symbol takes 16 bytes for any number of rows.
 pub const CODE_BYTES_MAX: u64 = 128 << 20;
 /// Most clusters of one file.
@@ -43,6 +43,11 @@ impl CodeRows {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.terms.len()
+    }
+
+    /// Bytes that they take in memory.
+    pub fn bytes(&self) -> usize {
+        4 * (self.terms.len() + self.words.len() + self.leaves.len()) + self.leaf_codes.len()
     }
 
     /// `const` of a row.
@@ -147,12 +152,15 @@ impl CoarseDecoder {
         decoded: &mut CodeRows,
     ) -> Result<(), (usize, &'static str)> {
         let leaf_bytes = self.leaves.as_ref().map_or(0, Decoder::positions);
+        let total: usize = blocks.iter().map(|block| block.leaves).sum();
+        if total > FILE_LEAVES_MAX || total as u64 * leaf_bytes as u64 > CODE_BYTES_MAX {
+            return Err((0, "the file has too many leaves"));
+        }
         let mut leaves = Vec::new();
         let mut terms = decoded.terms.as_mut_slice();
         for (number, (block, cluster)) in blocks.iter().zip(file.clusters).enumerate() {
             let rows = cluster.rows as usize;
-            let bytes = (decoded.leaves.len() + block.leaves) as u64 * leaf_bytes as u64;
-            if block.leaves > rows || bytes > CODE_BYTES_MAX {
+            if block.leaves > rows {
                 return Err((number, "it has too many leaves"));
             }
             leaves.resize(block.leaves * leaf_bytes, 0);

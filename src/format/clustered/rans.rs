@@ -1,4 +1,4 @@
-//! The entropy coder of coarse rows: rANS with four interleaved states and tables of 12 bits.
+//! The entropy coder of coarse rows and leaves: rANS with four interleaved states and tables of 12 bits.
 //!
 //! Each byte position of a row has its own table. Lane l holds the rows l, l + 4, …; the lanes take turns
 //! and share one stream of 16-bit words. States stay in 2^16 .. 2^32. What the decoder reads

@@ -1,8 +1,8 @@
-//! The rows of one centroid: divided into leaves, coded, and cut into clusters.
+//! The rows of one centroid in slices, and a slice: divided into leaves, coded, and cut into clusters.
 //!
-//! Leaves are made slice by slice, so that many rows of one centroid take no more memory than few; slices are rows with
-//! like signs along the leading axes. Invariants: what is made depends on the plan and the set of rows alone; a
-//! cluster has whole leaves of one slice.
+//! Few centroids have more than one slice. Slices are what is packed at a time, so that many rows of one centroid take no more
+//! memory than few, and as many threads; those of a centroid have like signs along the leading axes. Invariants: what is
+//! made depends on the plan and the set of rows alone; a cluster has whole leaves of one slice.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -18,15 +18,62 @@ use crate::format::clustered::fine::{encode_body, rows_digest};
 use crate::format::clustered::{BlockCodes, encode_block};
 
 /// Rows that are divided into leaves together, at most.
-const SLICE_ROWS: usize = 8192;
+pub(super) const SLICE_ROWS: usize = 8192;
 /// Most bytes of codes in a cluster: keeps its block well below the size of a coarse file.
 const CLUSTER_CODE_BYTES: usize = 2 << 20;
 /// Rows whose values are held at a time.
 const VALUES_AT_ONCE: usize = 1 << 10;
 
-/// The rows of one centroid, coded.
+/// Rows of one centroid that are packed together.
+pub(super) struct Slice {
+    pub centroid: u32,
+    /// Places of the rows in the spill, by their numbers.
+    pub rows: Vec<u32>,
+}
+
+/// The slices of all `rows` of `centroid`, places in the file `values`, by number.
+///
+/// # Errors
+/// [`Error::Io`]; those of encoding.
+pub(super) fn slices(
+    plan: &OpenPlan,
+    values: &Path,
+    centroid: u32,
+    rows: &[u32],
+) -> Result<Vec<Slice>> {
+    if rows.len() <= SLICE_ROWS {
+        let rows = rows.to_vec();
+        return Ok(vec![Slice { centroid, rows }]);
+    }
+    let mut values = Values::open(values, plan.plan.dimension)?;
+    let mut keyed: Vec<(u64, u32)> = Vec::with_capacity(rows.len());
+    let mut units = Vec::new();
+    for rows in rows.chunks(VALUES_AT_ONCE) {
+        values.gather(rows, &mut units)?;
+        let mut residuals = Residuals::default();
+        plan.encoder
+            .turn(centroid as usize, &units, &mut residuals)?;
+        let keys = plan.encoder.order_keys(&residuals);
+        let first = keyed.len() as u32;
+        keyed.extend(keys.into_iter().zip(first..));
+    }
+    keyed.sort_unstable();
+    let count = rows.len().div_ceil(SLICE_ROWS);
+    let slices = (0..count).map(|at| {
+        let slice = &keyed[at * rows.len() / count..(at + 1) * rows.len() / count];
+        let mut places: Vec<u32> = slice.iter().map(|(_, at)| *at).collect();
+        places.sort_unstable();
+        Slice {
+            centroid,
+            rows: places.iter().map(|at| rows[*at as usize]).collect(),
+        }
+    });
+    Ok(slices.collect())
+}
+
+/// A slice, coded.
 #[derive(Default)]
-pub(super) struct PackedCentroid {
+pub(super) struct PackedSlice {
     /// Places of the rows in the spill, in the order in which they are packed.
     pub rows: Vec<u32>,
     /// [n, P].
@@ -38,49 +85,15 @@ pub(super) struct PackedCentroid {
     pub blocks: Vec<(PackedCluster, Vec<u8>)>,
 }
 
-impl PackedCentroid {
-    /// Packs `rows`, places in the file `values`, by number.
+impl PackedSlice {
+    /// Packs `slice` of the file `values`.
     ///
     /// # Errors
     /// [`Error::Io`]; those of encoding.
-    pub fn pack(plan: &OpenPlan, values: &Path, centroid: u32, rows: &[u32]) -> Result<Self> {
+    pub fn pack(plan: &OpenPlan, values: &Path, slice: &Slice) -> Result<Self> {
+        let Slice { centroid, rows } = slice;
         let mut values = Values::open(values, plan.plan.dimension)?;
-        let mut packed = Self::default();
-        if rows.len() <= SLICE_ROWS {
-            packed.add_slice(plan, &mut values, centroid, rows)?;
-            return Ok(packed);
-        }
-        let mut keyed: Vec<(u64, u32)> = Vec::with_capacity(rows.len());
-        let mut units = Vec::new();
-        for rows in rows.chunks(VALUES_AT_ONCE) {
-            values.gather(rows, &mut units)?;
-            let mut residuals = Residuals::default();
-            plan.encoder
-                .turn(centroid as usize, &units, &mut residuals)?;
-            let keys = plan.encoder.order_keys(&residuals);
-            let first = keyed.len() as u32;
-            keyed.extend(keys.into_iter().zip(first..));
-        }
-        keyed.sort_unstable();
-        let slices = rows.len().div_ceil(SLICE_ROWS);
-        for at in 0..slices {
-            let slice = &keyed[at * rows.len() / slices..(at + 1) * rows.len() / slices];
-            let mut slice: Vec<u32> = slice.iter().map(|(_, at)| *at).collect();
-            slice.sort_unstable();
-            let slice: Vec<u32> = slice.iter().map(|at| rows[*at as usize]).collect();
-            packed.add_slice(plan, &mut values, centroid, &slice)?;
-        }
-        Ok(packed)
-    }
-
-    fn add_slice(
-        &mut self,
-        plan: &OpenPlan,
-        values: &mut Values,
-        centroid: u32,
-        rows: &[u32],
-    ) -> Result<()> {
-        let (encoder, number) = (&plan.encoder, centroid as usize);
+        let (encoder, number) = (&plan.encoder, *centroid as usize);
         let (dimension, body) = (plan.plan.dimension, 4 + plan.plan.stride());
         let mut center = vec![0.0; dimension];
         plan.plan.centroid(number, &mut center);
@@ -95,13 +108,16 @@ impl PackedCentroid {
         }
         let divided = Divided::of(encoder, number, residuals);
         let order = divided.order.iter().map(|at| *at as usize);
-        self.rows.extend(order.clone().map(|at| rows[at]));
-        let first_body = self.fine.len();
+        let mut packed = Self {
+            rows: order.clone().map(|at| rows[at]).collect(),
+            fine: Vec::with_capacity(bodies.len()),
+            ..Self::default()
+        };
         for at in order {
-            self.fine
-                .extend_from_slice(&bodies[at * body..(at + 1) * body]);
+            let bytes = &bodies[at * body..(at + 1) * body];
+            packed.fine.extend_from_slice(bytes);
         }
-        let bodies = &self.fine[first_body..];
+        let bodies = &packed.fine;
         let class = encoder.class_of(&divided.residuals);
         let row_bytes = plan.plan.widths.row_bytes();
         let mut codes = Vec::with_capacity(rows.len() * row_bytes);
@@ -117,7 +133,7 @@ impl PackedCentroid {
             };
             let block = encode_block(&plan.plan, block)?;
             let cluster = PackedCluster {
-                centroid,
+                centroid: *centroid,
                 rows: (end - row) as u32,
                 bytes: block.len() as u32,
                 leaves: if leaf_bytes == 0 {
@@ -127,12 +143,12 @@ impl PackedCentroid {
                 },
                 digest: rows_digest(bodies[row * body..end * body].chunks_exact(body)),
             };
-            self.blocks.push((cluster, block));
+            packed.blocks.push((cluster, block));
             (row, leaf) = (end, last);
         }
-        self.codes.extend(codes);
-        self.leaves.extend(divided.leaves);
-        Ok(())
+        packed.codes = codes;
+        packed.leaves = divided.leaves;
+        Ok(packed)
     }
 }
 

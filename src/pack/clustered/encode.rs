@@ -218,7 +218,7 @@ impl RowEncoder {
     /// Appends the codes [n, P] of `unit` [n, D] of a block of `class` and of the leaf with the code `leaf` [V] to `out`.
     ///
     /// # Errors
-    /// Those of [`RowEncoder::turn`].
+    /// Those of [`RowEncoder::turn`]; [`Error::InvalidArgument`] for a code of more values.
     pub fn encode(
         &self,
         (class, centroid): (usize, usize),
@@ -226,6 +226,13 @@ impl RowEncoder {
         unit: &[f32],
         out: &mut Vec<u8>,
     ) -> Result<()> {
+        if leaf.len() > self.leaf_axes() {
+            return Err(Error::invalid(format!(
+                "a leaf's code of {} values, the plan has {}",
+                leaf.len(),
+                self.leaf_axes()
+            )));
+        }
         let mut residuals = Residuals::default();
         self.turn(centroid, unit, &mut residuals)?;
         let rows = 0..residuals.terms.len();

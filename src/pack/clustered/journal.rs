@@ -18,7 +18,7 @@ use crate::files::write_json;
 use crate::format::{FileRef, sha256_hex};
 
 /// Rises whenever the intermediate files or what is put into them change.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const BUFFER_BYTES: usize = 1 << 18;
 
 #[derive(Serialize, Deserialize)]

@@ -42,9 +42,7 @@ pub(super) fn leaf_form(basis: &Basis, quantiser: &Quantiser) -> LeafForm {
         return LeafForm::default();
     }
     let steps: Vec<f32> = (0..axes).map(step).collect();
-    let means = leaves.means.chunks_exact(leaves.axes).zip(&leaves.stretch);
-    let means = means.filter(|(_, stretch)| **stretch > 0.0);
-    let means: Vec<&[f32]> = means.map(|(mean, _)| mean).collect();
+    let means: Vec<&[f32]> = leaves.standing().collect();
     let mut symbols = Symbols::any(axes);
     let mut tables = Vec::new();
     for _ in 0..ROUNDS {
@@ -63,21 +61,23 @@ pub(super) fn leaf_form(basis: &Basis, quantiser: &Quantiser) -> LeafForm {
         tables = tables_of.collect();
         symbols = Symbols::new(&tables, LEAF_BIT_PRICE);
     }
-    let mut bits = 0f64;
     let mut codes = Vec::with_capacity(leaves.stretch.len() * axes);
     for mean in leaves.means.chunks_exact(leaves.axes) {
-        for (j, table) in tables.iter().enumerate() {
-            let code = symbols.cheapest_signed(j, mean[j] / steps[j]);
-            bits += f64::from(table.cost_bits(code as u8));
-            codes.push(code);
-        }
+        let values = mean.iter().zip(&steps).enumerate();
+        codes.extend(values.map(|(j, (mean, step))| symbols.cheapest_signed(j, mean / step)));
     }
+    let of_leaves = codes.chunks_exact(axes).zip(&leaves.stretch);
+    let standing = of_leaves.filter(|(_, stretch)| **stretch > 0.0);
+    let coded = standing.flat_map(|(codes, _)| codes.iter().zip(&tables));
+    let bits: f64 = coded
+        .map(|(code, table)| f64::from(table.cost_bits(*code as u8)))
+        .sum();
     tables.insert(0, sizes());
     LeafForm {
         steps,
         tables,
         codes,
-        bits: bits / leaves.stretch.len().max(1) as f64 + 8.0,
+        bits: bits / means.len().max(1) as f64 + 8.0,
     }
 }
 

@@ -11,8 +11,8 @@ use crate::random::Sequence;
 /// Rows of a leaf, about. Measured on a million generated rows: with 20 to 35 the sum of the bytes of leaves and rows is
 /// least, at the same error.
 pub(super) const LEAF_ROWS: usize = 24;
-/// Fewest rows of a leaf, where a centroid has as many.
-const LEAST_ROWS: usize = 6;
+/// A leaf has at least one of this many of the rows that leaves are to have, where there are as many.
+const LEAST_SHARE: usize = 4;
 const ROUNDS: usize = 5;
 const CHANCE: (u64, u64) = (0, 0x6c65_6166);
 
@@ -30,13 +30,14 @@ pub(super) struct Leaves {
 pub(super) fn divide(values: &[f32], axes: usize, rows_of_a_leaf: usize) -> Leaves {
     let rows = values.len() / axes;
     let count = (rows + rows_of_a_leaf / 2) / rows_of_a_leaf.max(1);
+    let least = rows_of_a_leaf / LEAST_SHARE;
     let mut members: Vec<Vec<u32>> = vec![(0..rows as u32).collect()];
     if count > 1 {
         let mut chance = Sequence::new(CHANCE.0, CHANCE.1);
         let seeds = seed_rows(values, axes, count, &mut chance);
         let mut centres = lloyd(values, axes, seeds, ROUNDS);
         members = members_of(values, axes, &centres);
-        let large = |members: &Vec<u32>| members.len() >= LEAST_ROWS;
+        let large = |members: &Vec<u32>| members.len() >= least;
         if !members.iter().all(large) && members.iter().any(large) {
             let kept = members.iter().zip(centres.chunks_exact(axes));
             let kept = kept.filter(|(members, _)| large(members));
@@ -44,7 +45,7 @@ pub(super) fn divide(values: &[f32], axes: usize, rows_of_a_leaf: usize) -> Leav
             members = members_of(values, axes, &centres);
         }
     }
-    // Also where many rows are equal.
+    // None for a centre without rows; several where many rows are equal.
     let members: Vec<&[u32]> = members.iter().flat_map(|rows| pieces(rows)).collect();
     let mut means = Vec::with_capacity(members.len() * axes);
     for members in &members {
@@ -79,13 +80,10 @@ pub(super) fn pieces(rows: &[u32]) -> impl Iterator<Item = &[u32]> {
     (0..count).map(move |at| &rows[at * rows.len() / count..(at + 1) * rows.len() / count])
 }
 
-/// The rows that are nearest to each of `centres`, without the centres that have none.
+/// The rows that are nearest to each of `centres`.
 fn members_of(values: &[f32], axes: usize, centres: &[f32]) -> Vec<Vec<u32>> {
     let nearest = nearest(values, axes, centres);
     super::clustering::members(&nearest, centres.len() / axes)
-        .into_iter()
-        .filter(|members| !members.is_empty())
-        .collect()
 }
 
 #[cfg(test)]
@@ -111,7 +109,7 @@ mod tests {
             assert_eq!(seen, (0..rows as u32).collect::<Vec<_>>());
             assert_eq!(leaves.sizes.iter().sum::<usize>(), rows);
             assert!(leaves.sizes.iter().all(|size| (1..=256).contains(size)));
-            assert!(rows < 12 || leaves.sizes.iter().all(|size| *size >= LEAST_ROWS));
+            assert!(rows < 12 || leaves.sizes.iter().all(|size| *size >= 6));
             let mut start = 0;
             for (size, mean) in leaves.sizes.iter().zip(leaves.means.chunks_exact(3)) {
                 let members = &leaves.order[start..start + size];
@@ -141,6 +139,35 @@ mod tests {
             start += size;
         }
         assert!(leaves.sizes.len() >= 7 && mixed <= 2, "{:?}", leaves.sizes);
+    }
+
+    /// Centres that rounding cannot tell apart: of some no row is the nearest.
+    #[test]
+    fn near_duplicates_among_others_leave_no_small_leaf() {
+        let mut chance = Sequence::new(8, 4);
+        let blob = |row: usize| {
+            if row < 200 {
+                [1.0, 2.0, 3.0]
+            } else {
+                [-4.0, 0.5, row as f32]
+            }
+        };
+        let values: Vec<f32> = (0..260)
+            .flat_map(|row| blob(row).map(|v| v + 1e-7 * (chance.unit() - 0.5)))
+            .collect();
+        let leaves = divide(&values, 3, LEAF_ROWS);
+        assert!(
+            leaves.sizes.iter().all(|size| *size >= 6),
+            "{:?}",
+            leaves.sizes
+        );
+        assert_eq!(leaves.sizes.iter().sum::<usize>(), 260);
+        let mut start = 0;
+        for size in &leaves.sizes {
+            let rows = &leaves.order[start..start + size];
+            assert!(rows.iter().all(|row| (*row < 200) == (rows[0] < 200)));
+            start += size;
+        }
     }
 
     #[test]

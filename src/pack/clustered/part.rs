@@ -8,15 +8,15 @@
 //! | fine | fine rows without their checks, which depend on the numbers of the rows: [n, 4 + S] |
 //! | items | a line of JSON a row |
 //!
-//! Everything follows from the plan and the set of the part's rows: rows lie by centroid, then by leaf,
-//! then by number in the features. Of the values only those of a few clusters are held.
+//! Everything follows from the plan and the set of the part's rows: rows lie by centroid, slice of it, leaf, and
+//! number in the features; without leaves by signs of residuals. Of the values only those of a few slices are held.
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::centroid::PackedCentroid;
+use super::centroid::{PackedSlice, Slice, slices};
 use super::journal::{Noted, NotedFile, OutputFile, read_entry, write_entry};
 use super::plan_folder::{OpenPlan, Parts};
 use super::spill::{KEY_BYTES, LeftOuts, SpilledPart};
@@ -130,34 +130,35 @@ pub fn pack_part(
     let mut order: Vec<u32> = (0..keys.len() as u32).collect();
     order.par_sort_unstable_by_key(|at| keys[*at as usize]);
     let groups = order.chunk_by(|a, b| keys[*a as usize].0 == keys[*b as usize].0);
-    let groups: Vec<&[u32]> = groups.collect();
+    let values = from.join(&spilled.values.file);
+    let mut all = Vec::new();
+    for rows in groups {
+        let centroid = rows.first().map_or(0, |at| keys[*at as usize].0);
+        all.extend(slices(plan, &values, centroid, rows)?);
+    }
     let create = |what: &str| OutputFile::create(folder, what);
     let (mut codes, mut blocks) = (create("codes")?, create("blocks")?);
     let (mut fine, mut lines) = (create("fine")?, create("items")?);
     let mut leaves = create("leaves")?;
     let mut clusters = Vec::new();
     let mut done = 0;
-    let values = from.join(&spilled.values.file);
-    for batch in batches(&groups) {
-        let packed: Vec<PackedCentroid> = batch
+    for batch in batches(&all) {
+        let packed: Vec<PackedSlice> = batch
             .par_iter()
-            .map(|rows| {
-                let centroid = rows.first().map_or(0, |at| keys[*at as usize].0);
-                PackedCentroid::pack(plan, &values, centroid, rows)
-            })
+            .map(|slice| PackedSlice::pack(plan, &values, slice))
             .collect::<Result<_>>()?;
-        for centroid in packed {
-            codes.write(&centroid.codes)?;
-            leaves.write(&centroid.leaves)?;
-            fine.write(&centroid.fine)?;
-            for (cluster, block) in centroid.blocks {
+        for slice in packed {
+            codes.write(&slice.codes)?;
+            leaves.write(&slice.leaves)?;
+            fine.write(&slice.fine)?;
+            for (cluster, block) in slice.blocks {
                 clusters.push(cluster);
                 blocks.write(&block)?;
             }
-            for at in &centroid.rows {
+            for at in &slice.rows {
                 lines.write(items.line(*at as usize))?;
             }
-            done += centroid.rows.len();
+            done += slice.rows.len();
         }
         progress(done);
     }
@@ -198,13 +199,13 @@ fn read_keys(from: &Path, spilled: &SpilledPart) -> Result<Vec<(u32, u64)>> {
     }
 }
 
-/// Groups together until they have [`ROWS_AT_ONCE`] rows.
-fn batches<'a, 'b>(groups: &'a [&'b [u32]]) -> impl Iterator<Item = &'a [&'b [u32]]> {
-    let mut rest = groups;
+/// Slices together until they have [`ROWS_AT_ONCE`] rows.
+fn batches(slices: &[Slice]) -> impl Iterator<Item = &[Slice]> {
+    let mut rest = slices;
     std::iter::from_fn(move || {
         let mut rows = 0;
-        let full = |group: &&[u32]| {
-            rows += group.len();
+        let full = |slice: &Slice| {
+            rows += slice.rows.len();
             rows >= ROWS_AT_ONCE
         };
         let end = rest.iter().position(full).map_or(rest.len(), |at| at + 1);

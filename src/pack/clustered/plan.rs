@@ -1,7 +1,7 @@
 //! Making the plan of a clustered index: clusters, axes, steps and tables, from a sample of the rows.
 //!
 //! Which form of codes is taken is measured on the sample, not assumed: for some steps, what all codes come to
-//! and how many candidates queries near the rows need until 99 of the top 100 are among them.
+//! and how many candidates queries near the rows need until the top 100 are among them.
 
 use super::basis::Basis;
 use super::quantiser::{entropy_form, fixed_form};

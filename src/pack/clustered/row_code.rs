@@ -10,9 +10,6 @@ use crate::format::clustered::{FrequencyTable, Widths};
 /// energy, 1/12 of a squared step: 2 ln 2 / 12 = 0.116.
 pub(super) const BIT_PRICE: f32 = 0.116;
 
-/// What a byte costs whose choices a table does not have.
-const NOT_IN_TABLE: f32 = 16.0 * BIT_PRICE;
-
 /// What symbols cost in each byte position of one entropy class.
 pub(super) struct Symbols {
     /// [P]: price of each symbol, infinite for those that the table does not have.
@@ -151,8 +148,8 @@ impl Fields {
                     codes[*j] = choices[at][best.2[at]].0;
                 }
             } else {
-                total += NOT_IN_TABLE;
-                best.1 = self.nearest_allowed(*width, dimensions, scaled, prices);
+                (best.1, best.0) = self.nearest_allowed(*width, dimensions, scaled, prices);
+                total += best.0;
                 for (at, j) in dimensions.iter().enumerate() {
                     let field = best.1 >> (at as u32 * *width % 8) & mask(*width);
                     codes[*j] = match width {
@@ -166,14 +163,14 @@ impl Fields {
         total
     }
 
-    /// The cheapest of all symbols that the table has, where it has none of those that come first to mind.
+    /// The cheapest of all symbols that the table has and its cost, where it has none of those that come first to mind.
     fn nearest_allowed(
         &self,
         width: u32,
         dimensions: &[usize],
         scaled: &[f32],
         prices: &[f32; 256],
-    ) -> u8 {
+    ) -> (u8, f32) {
         let cost = |symbol: u8| {
             let errors = dimensions.iter().enumerate().map(|(at, j)| {
                 let field = symbol >> (at as u32 * width % 8) & mask(width);
@@ -185,9 +182,9 @@ impl Fields {
             });
             errors.sum::<f32>() + prices[usize::from(symbol)]
         };
-        (0..=255u8)
-            .min_by(|a, b| cost(*a).total_cmp(&cost(*b)))
-            .unwrap_or(0)
+        let best = (0..=255u8).min_by(|a, b| cost(*a).total_cmp(&cost(*b)));
+        let best = best.unwrap_or(0);
+        (best, cost(best))
     }
 }
 
