@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use data_attribution::error::Error;
 use data_attribution::format::clustered::{
-    BlockCodes, Cluster, CoarseDecoder, Control, Head, ItemsName, Plan, encode_block, encode_file,
+    BlockCodes, Cluster, CoarseDecoder, Control, FrequencyTable, Head, ItemsName, Plan,
+    encode_block, encode_file,
 };
 
 use crate::sample::{CENTROIDS, DIMENSION, Index, ROW_BYTES, ROWS, WIDTHS, plan, shard};
@@ -320,6 +321,42 @@ fn blocks_of_sixteen_bytes_do_not_become_gigabytes() {
     let entry = shard(&bytes, [0, 256], [0, 256 << 16]);
     let decoder = CoarseDecoder::new(&head);
     refused(decoder.decode(&head, &entry, &bytes), "too many");
+    assert!(LARGEST.load(Ordering::Relaxed) < LARGEST_REQUEST);
+}
+
+#[test]
+fn leaves_of_sixteen_bytes_do_not_become_gigabytes() {
+    let mut plan = plan(2, &[0; ROW_BYTES]);
+    plan.leaf_tables
+        .fill(FrequencyTable::from_counts(&[0; 256]));
+    (plan.fine_rows, plan.items_per_file) = (65_536, 65_536);
+    let encoded = plan.encode().unwrap();
+    let rows = 65_535;
+    let cluster = Cluster { centroid: 0, rows };
+    let items = ItemsName {
+        name: [0; 16],
+        bytes: 1,
+    };
+    let (clusters, salt) = ([cluster; 2], [9; 16]);
+    let head = Head::encode(&encoded, &salt, &clusters, &[[0; 16]; 2], &[items; 2]);
+    let head = Head::parse("f", &head.unwrap()).unwrap();
+    // Of one row each.
+    let codes = BlockCodes {
+        class: 0,
+        leaves: &vec![0; rows as usize * plan.leaf_tables.len()],
+        rows: &vec![0; rows as usize * ROW_BYTES],
+    };
+    let block = encode_block(&plan, codes).unwrap();
+    assert_eq!(block.len(), 8 + 16 + 16);
+    let decoder = CoarseDecoder::new(&head);
+    let decode = |clusters: u32| {
+        let blocks = vec![block.clone(); clusters as usize];
+        let bytes = encode_file(0, 0, clusters * rows, head.salt, &blocks).unwrap();
+        let entry = shard(&bytes, [0, clusters.into()], [0, (clusters * rows).into()]);
+        decoder.decode(&head, &entry, &bytes)
+    };
+    assert_eq!(decode(1).unwrap().leaves.len(), rows as usize);
+    refused(decode(2), "the file has too many leaves");
     assert!(LARGEST.load(Ordering::Relaxed) < LARGEST_REQUEST);
 }
 

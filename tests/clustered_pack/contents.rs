@@ -294,6 +294,31 @@ fn every_row_is_there_once(leaves: LeafChoice) {
     fs::remove_dir_all(&place).unwrap();
 }
 
+/// Groups of 25 near rows: their leaves are worth their codes, and `pack` finds that out.
+#[test]
+fn rows_in_small_groups_are_given_leaves() {
+    let place = workplace("groups");
+    let noise = |of: usize, j: usize| ((of * 31 + j * 17) as f32 * 12.9898).sin();
+    let value = |row: usize, j: usize| noise(row / 25, j) + 0.1 * noise(100_003 * (row + 1), j);
+    let row = |row: usize| (0..DIMENSION).map(|j| value(row, j)).collect();
+    let rows: Vec<Vec<f32>> = (0..4000).map(row).collect();
+    let names: Vec<String> = (0..4000).map(|at| format!("row/{at}")).collect();
+    let features = write_features(&place, "grouped", &rows, &names);
+    let bytes = [LeafChoice::Auto, LeafChoice::Never].map(|leaves| {
+        let out = format!("{leaves:?}");
+        let mut chosen = clustered(None);
+        chosen.plan.leaves = leaves;
+        pack_as(&place, &out, &features, &chosen).unwrap();
+        let index = ReadIndex::open(&place.join(&out));
+        let has_leaves = index.head.plan.leaf_axes() > 0;
+        assert_eq!(has_leaves, leaves == LeafChoice::Auto);
+        let files = &index.manifest.clusters.as_ref().unwrap().coarse;
+        files.iter().map(|shard| shard.file.bytes).sum::<u64>()
+    });
+    assert!(5 * bytes[0] < 4 * bytes[1], "{bytes:?}");
+    fs::remove_dir_all(&place).unwrap();
+}
+
 #[test]
 fn equal_rows_and_one_row_make_an_index_and_no_usable_row_makes_none() {
     let place = workplace("odd");

@@ -127,16 +127,15 @@ impl<'a> Block<'a> {
         decoder: Option<&Decoder>,
         rows: &mut [u8],
     ) -> Result<(), &'static str> {
-        match (decoder, self.rows.split_at_checked(rows.len())) {
-            (Some(decoder), _) => decoder.decode(self.class, self.rows, rows),
-            (None, Some((stored, padding))) => match (self.class, padding) {
-                (0, [] | [0, 0]) if self.rows.len().is_multiple_of(4) => {
-                    rows.copy_from_slice(stored);
-                    Ok(())
-                }
-                _ => Err("it does not have the length of its rows"),
-            },
-            (None, None) => Err("it does not have the length of its rows"),
+        if let Some(decoder) = decoder {
+            return decoder.decode(self.class, self.rows, rows);
+        }
+        match self.rows.split_at_checked(rows.len()) {
+            Some((stored, [] | [0, 0])) if self.class == 0 && self.rows.len().is_multiple_of(4) => {
+                rows.copy_from_slice(stored);
+                Ok(())
+            }
+            _ => Err("it does not have the length of its rows, or a class"),
         }
     }
 }

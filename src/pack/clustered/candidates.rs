@@ -1,10 +1,14 @@
 //! How many candidates queries need with a form of codes, counted on the sample.
+//!
+//! Scores are not those of the sample's rows as they would be packed but of rows as far from their leaves as those of the
+//! index will be: see [`super::sample_leaves`].
 
 use rayon::prelude::*;
 
 use super::basis::Basis;
-use super::leaf_form::{LeafForm, leading};
+use super::leaf_form::LeafForm;
 use super::product::Panels;
+use super::residuals::leading;
 use super::trial::BLOCK_ROWS;
 use crate::attribution::estimate::THINNING_MOST;
 use crate::format::clustered::Plan;

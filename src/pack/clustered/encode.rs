@@ -137,10 +137,8 @@ impl RowEncoder {
 
     /// The code [V] of a leaf with `mean` [V].
     pub(super) fn leaf_code(&self, mean: &[f32]) -> Vec<i8> {
-        let values = mean.iter().zip(&self.leaf_steps).enumerate();
-        values
-            .map(|(j, (mean, step))| self.leaf_symbols.cheapest_signed(j, mean / step))
-            .collect()
+        let code = self.leaf_symbols.leaf_code(mean, &self.leaf_steps);
+        code.collect()
     }
 
     /// Takes what the leaf with `code` [V] stands for from a row's residual.

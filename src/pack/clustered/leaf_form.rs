@@ -1,8 +1,12 @@
 //! How the codes of leaves are rounded and coded, after the leaves of the sample.
+//!
+//! Steps follow from those of the rows; which axes are coded, and the tables, from the sample's means. Invariant: a table knows each
+//! code of the sample's leaves and one beyond on each side, and every number of rows that a leaf can have.
 
 use super::basis::Basis;
 use super::product::Panels;
 use super::quantiser::{LEAF_BIT_PRICE, LEAF_RATIO, Quantiser};
+use super::residuals::leading;
 use super::row_code::Symbols;
 use crate::format::clustered::FrequencyTable;
 use crate::format::clustered::blocks::LEAF_ROWS_MAX;
@@ -48,8 +52,7 @@ pub(super) fn leaf_form(basis: &Basis, quantiser: &Quantiser) -> LeafForm {
     for _ in 0..ROUNDS {
         let mut counts = vec![[0u64; 256]; axes];
         for mean in &means {
-            for (j, counts) in counts.iter_mut().enumerate() {
-                let code = symbols.cheapest_signed(j, mean[j] / steps[j]);
+            for (counts, code) in counts.iter_mut().zip(symbols.leaf_code(mean, &steps)) {
                 counts[usize::from(code as u8)] += 1;
             }
         }
@@ -63,8 +66,7 @@ pub(super) fn leaf_form(basis: &Basis, quantiser: &Quantiser) -> LeafForm {
     }
     let mut codes = Vec::with_capacity(leaves.stretch.len() * axes);
     for mean in leaves.means.chunks_exact(leaves.axes) {
-        let values = mean.iter().zip(&steps).enumerate();
-        codes.extend(values.map(|(j, (mean, step))| symbols.cheapest_signed(j, mean / step)));
+        codes.extend(symbols.leaf_code(mean, &steps));
     }
     let of_leaves = codes.chunks_exact(axes).zip(&leaves.stretch);
     let standing = of_leaves.filter(|(_, stretch)| **stretch > 0.0);
@@ -106,19 +108,6 @@ impl LeafForm {
         let values: Vec<f32> = values.collect();
         Panels::new(&leading(queries, kept, axes), axes).multiply_all(&values)
     }
-}
-
-/// The first `count` values of each of `rows` [n, kept]; zeros beyond those that there are.
-pub(super) fn leading(rows: &[f32], kept: usize, count: usize) -> Vec<f32> {
-    let beyond = std::iter::repeat_n(0.0, count.saturating_sub(kept));
-    let of_row = |row: &[f32]| {
-        row[..count.min(kept)]
-            .iter()
-            .copied()
-            .chain(beyond.clone())
-            .collect::<Vec<f32>>()
-    };
-    rows.chunks_exact(kept).flat_map(of_row).collect()
 }
 
 /// Gives the neighbours of the outermost codes a place: one beyond on each side.

@@ -8,8 +8,8 @@ use super::clustering::{greedy, lloyd, nearest, seed_rows};
 use crate::format::clustered::blocks::LEAF_ROWS_MAX;
 use crate::random::Sequence;
 
-/// Rows of a leaf, about. Measured on a million generated rows: with 20 to 35 the sum of the bytes of leaves and rows is
-/// least, at the same error.
+/// Rows of a leaf, about. By entropies of 120 clusters of a million generated rows 12 to 20 take about as few bytes at one
+/// error, 35 a tenth more, 70 a quarter.
 pub(super) const LEAF_ROWS: usize = 24;
 /// A leaf has at least one of this many of the rows that leaves are to have, where there are as many.
 const LEAST_SHARE: usize = 4;

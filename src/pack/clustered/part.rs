@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::centroid::{PackedSlice, Slice, slices};
 use super::journal::{Noted, NotedFile, OutputFile, read_entry, write_entry};
 use super::plan_folder::{OpenPlan, Parts};
+use super::slice::{PackedSlice, Slice, slices};
 use super::spill::{KEY_BYTES, LeftOuts, SpilledPart};
 use crate::error::{Error, Result};
 use crate::format::FileRef;

@@ -1,4 +1,4 @@
-//! Rows of one centroid on their way to codes.
+//! Rows of one centroid on their way to codes: turned by the transform, then put in order and made less their leaves.
 
 /// Rows of one centroid as they are encoded: residuals after the transform.
 #[derive(Clone, Debug, Default)]
@@ -25,9 +25,18 @@ impl Residuals {
     /// The first `axes` values of each row, [n, axes].
     pub(super) fn leading(&self, axes: usize) -> Vec<f32> {
         let all = self.turned.len() / self.terms.len().max(1);
-        let rows = self.turned.chunks_exact(all.max(1));
-        rows.flat_map(|row| &row[..axes]).copied().collect()
+        leading(&self.turned, all.max(1), axes)
     }
+}
+
+/// The first `count` values of each of `rows` [n, width]; zeros beyond those that there are.
+pub(super) fn leading(rows: &[f32], width: usize, count: usize) -> Vec<f32> {
+    let held = count.min(width);
+    let mut values = vec![0.0; rows.len() / width * count];
+    for (to, row) in values.chunks_exact_mut(count).zip(rows.chunks_exact(width)) {
+        to[..held].copy_from_slice(&row[..held]);
+    }
+    values
 }
 
 /// What is known of a row's residual r beside the coded dimensions.

@@ -58,6 +58,12 @@ impl Symbols {
         best.or_else(|| cheapest(&mut (-128..=127))).unwrap_or(0)
     }
 
+    /// The code of a leaf with `mean`, byte by byte, in `steps`.
+    pub fn leaf_code(&self, mean: &[f32], steps: &[f32]) -> impl Iterator<Item = i8> {
+        let values = mean.iter().zip(steps).enumerate();
+        values.map(|(j, (mean, step))| self.cheapest_signed(j, mean / step))
+    }
+
     /// The symbol of byte `position` that is nearest to `value` as an unsigned number; the smaller of two.
     pub fn nearest_unsigned(&self, position: usize, value: u8) -> u8 {
         let has = |symbol: &u8| self.prices[position][usize::from(*symbol)].is_finite();

@@ -7,8 +7,8 @@
 
 use rayon::prelude::*;
 
-use super::centroid::SLICE_ROWS;
 use super::leaves::{LEAF_ROWS, divide};
+use super::slice::SLICE_ROWS;
 
 /// Rows of a leaf in a thin sample: of fewer the correction would be large.
 const LEAST: usize = 12;

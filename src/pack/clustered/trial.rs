@@ -85,10 +85,7 @@ pub(super) fn try_form(
         true => leaf_form(basis, &form.quantiser),
         false => LeafForm::default(),
     };
-    let mut plan = bare_plan(basis, form.quantiser.clone(), entropy, files);
-    plan.transform = transform(basis, plan.widths.dimensions().max(leaves.steps.len()));
-    plan.leaf_steps = leaves.steps.clone();
-    plan.leaf_tables = leaves.tables.clone();
+    let mut plan = bare_plan(basis, &form, &leaves, files);
     let held = basis.sample.centroids.len();
     let mut bits = 8.0 * plan.widths.row_bytes() as f64;
     let mut codes;
@@ -141,7 +138,9 @@ pub(super) fn try_form(
     })
 }
 
-fn bare_plan(basis: &Basis, quantiser: Quantiser, entropy: bool, files: [usize; 2]) -> Plan {
+/// The plan without tables of rows.
+fn bare_plan(basis: &Basis, form: &Form, leaves: &LeafForm, files: [usize; 2]) -> Plan {
+    let quantiser = form.quantiser.clone();
     let (dimension, coded) = (basis.dimension, quantiser.widths.dimensions());
     let rest = basis.energies.get(coded..).unwrap_or(&[]);
     let variance = |j: usize| basis.energies.get(j).map_or(0.0, |e| *e as f32);
@@ -151,23 +150,27 @@ fn bare_plan(basis: &Basis, quantiser: Quantiser, entropy: bool, files: [usize; 
         classes: 0,
         fine_rows: files[0],
         items_per_file: files[1],
-        const_step: if entropy {
+        const_step: if form.entropy {
             CONST_STEP
         } else {
             FIXED_CONST_STEP
         },
-        gain_step: if entropy { GAIN_STEP } else { FIXED_GAIN_STEP },
+        gain_step: if form.entropy {
+            GAIN_STEP
+        } else {
+            FIXED_GAIN_STEP
+        },
         rest_variance: (rest.iter().sum::<f64>() / rest.len().max(1) as f64) as f32,
         steps: quantiser.steps,
         zeros: quantiser.zeros,
         variances: (0..coded).map(variance).collect(),
-        transform: transform(basis, coded),
-        leaf_steps: Vec::new(),
+        transform: transform(basis, coded.max(leaves.steps.len())),
+        leaf_steps: leaves.steps.clone(),
         centroid_scales: basis.centroid_scales.clone(),
         spreads: basis.spreads.clone(),
         centroids: basis.centroid_codes.clone(),
         tables: Vec::new(),
-        leaf_tables: Vec::new(),
+        leaf_tables: leaves.tables.clone(),
     }
 }
 
