@@ -19,25 +19,11 @@ struct Params {
 @group(0) @binding(6) var<storage, read> terms: array<u32>;       // const | gain << 8 | leaf << 16
 @group(0) @binding(7) var<storage, read> bases: array<vec2<i32>>; // B and A of each leaf
 
-fn finish(row: u32, dot: i32) {
-    if (row >= params.start && row < params.end) {
-        let term = terms[row];
-        let base = bases[term >> 16u];
-        let constant = bitcast<i32>(term << 24u) >> 24u;
-        let gain = i32((term >> 8u) & 255u);
-        let sum = base.x + constant * base.y + gain * (dot - params.zero);
-        let score = f32(sum) * params.unit;
-        offer(params.first_place + (row - params.start), params.first_id + row, score);
-    }
-}
-
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    for (var i = params.start / 4u + id.x; 4u * i < params.end; i += groups.x * 64u) {
-        let dot = products(i, params.stride);
-        finish(4u * i, dot.x);
-        finish(4u * i + 1u, dot.y);
-        finish(4u * i + 2u, dot.z);
-        finish(4u * i + 3u, dot.w);
-    }
+fn score(row: u32, dot: i32) -> f32 {
+    let term = terms[row];
+    let base = bases[term >> 16u];
+    let constant = bitcast<i32>(term << 24u) >> 24u;
+    let gain = i32((term >> 8u) & 255u);
+    let sum = base.x + constant * base.y + gain * (dot - params.zero);
+    return f32(sum) * params.unit;
 }

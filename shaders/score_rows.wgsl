@@ -15,20 +15,6 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(6) var<storage, read> scales: array<f32>;
 
-fn finish(row: u32, dot: i32) {
-    if (row >= params.start && row < params.end) {
-        let score = f32(dot) * (scales[row] * params.query_scale);
-        offer(params.first_place + (row - params.start), params.first_id + row, score);
-    }
-}
-
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    for (var i = params.start / 4u + id.x; 4u * i < params.end; i += groups.x * 64u) {
-        let dot = products(i, params.stride);
-        finish(4u * i, dot.x);
-        finish(4u * i + 1u, dot.y);
-        finish(4u * i + 2u, dot.z);
-        finish(4u * i + 3u, dot.w);
-    }
+fn score(row: u32, dot: i32) -> f32 {
+    return f32(dot) * (scales[row] * params.query_scale);
 }

@@ -1,4 +1,4 @@
-// Times embedding one image, ours beside onnxruntime-web, in one headless Chromium.
+// Times embedding one image, ours beside onnxruntime-web and transformers.js, in one headless Chromium.
 //
 //     node scripts/bench_embed/bench.mjs FOLDER --archs dinov2-s14,dino [--rounds 3] [--limit 120] [--only REGEX] [--groups cpu,webgpu]
 //
@@ -34,12 +34,17 @@ const rounds = Number(values.rounds), limitMs = 1000 * Number(values.limit), onl
 const sum = (list) => list.reduce((a, b) => a + b, 0);
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** Ours and theirs take turns in this order. */
-function configurations(group) {
+/** Ours and theirs take turns in this order. Theirs are the graphs that are there; transformers.js, on the same runtime, gets one form of each. */
+function configurations(group, arch) {
   const ours = ["f32", "int8", "int4"].map((precision) => ({ side: "ours", device: group, precision, form: "" }));
   const devices = group === "cpu" ? ["wasm-1", "wasm-2"] : ["webgpu"];
-  const theirs = devices.flatMap((device) => ["f32", "int8", "nbits8", "int4"].flatMap((precision) =>
-    ["plain", "fused"].map((form) => ({ side: "ort", device, precision, form }))));
+  const graphs = ["f32", "int8", "nbits8", "static8", "int4"].flatMap((precision) => ["plain", "fused"].map((form) => ({ precision, form })))
+    .filter(({ precision, form }) => existsSync(join(folder, arch, `ort-${precision}-${form}.onnx`)));
+  const best = graphs.some(({ form }) => form === "fused") ? "fused" : "plain";
+  const theirs = [
+    ...devices.flatMap((device) => graphs.map((graph) => ({ side: "ort", device, ...graph }))),
+    ...graphs.filter(({ form }) => form === best).map((graph) => ({ side: "tjs", device: devices[0], ...graph })),
+  ];
   const mixed = [];
   while (ours.length || theirs.length) mixed.push(...ours.splice(0, 1), ...theirs.splice(0, Math.ceil(theirs.length / (ours.length + 1))));
   return mixed.filter((c) => only.test(nameOf(c)));
@@ -54,6 +59,10 @@ function makeSite(site) {
   }
   writeFileSync(join(site, "blank.html"), "<!doctype html><title>benchmark</title>");
   symlinkSync(resolve(folder, "node/node_modules/onnxruntime-web/dist"), join(site, "ort"));
+  const transformers = resolve(folder, "node/node_modules/@huggingface/transformers");
+  const inner = join(transformers, "node_modules/onnxruntime-web/dist");
+  symlinkSync(join(transformers, "dist"), join(site, "tjs"));
+  symlinkSync(existsSync(inner) ? inner : resolve(folder, "node/node_modules/onnxruntime-web/dist"), join(site, "tjs-ort"));
   symlinkSync(resolve(folder), join(site, "models"));
 }
 
@@ -151,7 +160,7 @@ const cosine = (a, b) => a && b && sum(a.map((x, i) => x * b[i])) / Math.sqrt(su
 
 async function measure(arch, group, references) {
   const { dimension } = JSON.parse(readFileSync(join(folder, arch, "spec.json"), "utf8"));
-  const entries = configurations(group).map((c) => ({ spentMs: 0, line: { arch, ...c, runs: [], cpuMs: [] } }));
+  const entries = configurations(group, arch).map((c) => ({ spentMs: 0, line: { arch, ...c, runs: [], cpuMs: [] } }));
   const say = ({ line }) => console.log(`${arch} ${nameOf(line)}: ${line.stopped ?? ""} open ${line.openMs?.toFixed(0)}, first ${line.firstMs?.toFixed(0)}, `
     + `then ${line.runs.map((ms) => ms.toFixed(0)).join(" ")} ms`);
   for (const entry of entries) await open(entry, arch, dimension), say(entry);
@@ -193,8 +202,11 @@ server.faults.set("/", (count, body, path, range) => body && !range
   && { body, headers: { ...isolated, ...(path.endsWith(".mjs") && { "Content-Type": "text/javascript" }) } });
 const browser = await launch();
 const cdp = await browser.newBrowserCDPSession();
-const version = JSON.parse(readFileSync(join(folder, "node/node_modules/onnxruntime-web/package.json"), "utf8")).version;
-const machine = { cpu: cpus()[0]?.model, cores: cpus().length, browser: browser.version(), onnxruntimeWeb: version, rounds };
+const version = (name) => JSON.parse(readFileSync(join(folder, "node/node_modules", name, "package.json"), "utf8")).version;
+const machine = {
+  cpu: cpus()[0]?.model, cores: cpus().length, browser: browser.version(), onnxruntimeWeb: version("onnxruntime-web"),
+  transformersJs: version("@huggingface/transformers"), rounds,
+};
 writeFileSync(join(folder, "results.json"), `${JSON.stringify({ machine })}\n`);
 const references = {};
 for (const group of values.groups.split(",")) {

@@ -1,4 +1,4 @@
-// What runs inside the measured pages, one function for each side. Both load a model on `open` and keep it in `window`;
+// What runs inside the measured pages, an object for each side. Both load a model on `open` and keep it in `window`;
 // both give times in milliseconds of the page's own clock.
 
 /** Ours: the public API alone. */
@@ -35,8 +35,34 @@ export const ort = {
     const pixels = new Float32Array(await (await fetch(`/models/${folder}/input.f32`)).arrayBuffer());
     const side = Math.round(Math.sqrt(pixels.length / 3));
     window.embed = async () => {
-      const outputs = await session.run({ image: new ort.Tensor("float32", pixels, [1, 3, side, side]) });
+      const outputs = await session.run({ pixel_values: new ort.Tensor("float32", pixels, [1, 3, side, side]) });
       return Object.values(outputs)[0].getData();
+    };
+    return performance.now() - start;
+  },
+  async run({ axes }) {
+    const start = performance.now();
+    const feature = await window.embed();
+    const ms = performance.now() - start;
+    return { ms, wallMs: ms, feature: axes ? Array.from(feature) : null };
+  },
+};
+
+/** transformers.js, of the same graphs: its own bundle, with onnxruntime-web's files from this host and nothing from a hub. */
+export const tjs = {
+  async open({ folder, device, precision, form }) {
+    const start = performance.now();
+    const { AutoModel, Tensor, env } = await import("/tjs/transformers.min.js");
+    Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: "/models/", useBrowserCache: false, useWasmCache: false });
+    const { wasm } = env.backends.onnx;
+    wasm.wasmPaths = { mjs: "/tjs-ort/ort-wasm-simd-threaded.asyncify.mjs", wasm: "/tjs-ort/ort-wasm-simd-threaded.asyncify.wasm" };
+    wasm.numThreads = 1;
+    const model = await AutoModel.from_pretrained(`${folder}/tjs-${precision}-${form}`, { dtype: "fp32", device: device === "webgpu" ? "webgpu" : "wasm" });
+    const pixels = new Float32Array(await (await fetch(`/models/${folder}/input.f32`)).arrayBuffer());
+    const side = Math.round(Math.sqrt(pixels.length / 3));
+    window.embed = async () => {
+      const outputs = await model({ pixel_values: new Tensor("float32", pixels, [1, 3, side, side]) });
+      return Object.values(outputs)[0].ort_tensor.getData();
     };
     return performance.now() - start;
   },

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write table.md and bars.svg from results.json of scripts/bench-embed, and print the ratios.
+"""Write table.md, summary.md and bars.svg from results.json and native.json of scripts/bench-embed, and print the ratios.
 
     report.py FOLDER
 
@@ -7,7 +7,9 @@ What: the table has a line for each configuration; the chart its median time of 
 fastest to the slowest. The ratios say, for each architecture, device and precision of ours, how our median compares with
 the best that onnxruntime-web does in the same run: `provider` among the forms of that precision on that kind of device
 and as many threads as ours (one), `any` among all it can do at that precision. The same for processor time and for the
-first result. Our int8 is compared with dynamic int8 and 8-bit MatMulNBits, the faster of them.
+first result. Our int8 is compared with the fastest of dynamic int8, 8-bit MatMulNBits and, where there is one, the statically quantized
+graph; our 4 bits, for a ResNet, with its 8-bit ones, as it has no graph in 4. transformers.js runs the same graphs on the same
+runtime, and counts with it.
 
 Why both clocks: on a machine with other work the wall clock measures that too; processor time does not.
 """
@@ -19,8 +21,9 @@ import statistics
 import sys
 from xml.sax.saxutils import escape
 
-SAME = {"f32": ("f32",), "int8": ("int8", "nbits8"), "int4": ("int4",)}
-COLOURS = {"ours": "#0b6e4f", "ort": "#8a8f98"}
+SAME = {"f32": ("f32",), "int8": ("int8", "nbits8", "static8"), "int4": ("int4",)}
+COLOURS = {"ours": "#0b6e4f", "ort": "#8a8f98", "tjs": "#b9a36b"}
+NAMES = {"ours": "ours", "ort": "onnxruntime-web", "tjs": "transformers.js"}
 
 
 def read(folder):
@@ -29,8 +32,7 @@ def read(folder):
 
 
 def label(line):
-    side = {"ours": "ours", "ort": "onnxruntime-web"}[line["side"]]
-    return " ".join(filter(None, [side, line["device"], line["precision"], line["form"]]))
+    return " ".join(filter(None, [NAMES[line["side"]], line["device"], line["precision"], line["form"]]))
 
 
 def median(values):
@@ -54,7 +56,7 @@ def total_first(line):
 
 
 def table(machine, lines):
-    versions = f"Chromium {machine['browser']}, onnxruntime-web {machine['onnxruntimeWeb']}"
+    versions = f"Chromium {machine['browser']}, onnxruntime-web {machine['onnxruntimeWeb']}, transformers.js {machine['transformersJs']}"
     out = [
         f"{machine['cpu']}, {machine['cores']} cores; {versions}. Times in ms: median (fastest to slowest) of steady runs, "
         f"{machine['rounds']} rounds in turn. Cosine: with the same side's own f32.",
@@ -76,7 +78,7 @@ def table(machine, lines):
     out += ["", "| program | MB raw | MB brotli | files |", "|---|--:|--:|--:|"]
     programs = {}
     for line in lines:
-        name = "ours" if line["side"] == "ours" else f"onnxruntime-web {line['device'].split('-')[0]}"
+        name = NAMES[line["side"]] + ("" if line["side"] == "ours" else f" {line['device'].split('-')[0]}")
         size = line["program"]
         if size["raw"] > programs.get(name, {"raw": 0})["raw"]:
             programs[name] = size
@@ -93,10 +95,9 @@ def ratios(lines):
         "first result": total_first,
     }
     for ours in (line for line in lines if line["side"] == "ours"):
-        rivals = [
-            line for line in lines
-            if line["side"] == "ort" and line["arch"] == ours["arch"] and line["precision"] in SAME[ours["precision"]]
-        ]  # fmt: skip
+        there = [line for line in lines if line["side"] != "ours" and line["arch"] == ours["arch"]]
+        rivals = [line for line in there if line["precision"] in SAME[ours["precision"]]]
+        rivals = rivals or [line for line in there if line["precision"] in SAME["int8"]]
         provider = {"cpu": "wasm-1", "webgpu": "webgpu"}[ours["device"]]
         kinds = {provider: [line for line in rivals if line["device"] == provider], "any": rivals}
         for kind, of_kind in kinds.items():
@@ -108,6 +109,45 @@ def ratios(lines):
                     parts.append(f"{name} {mine / theirs:.2f}")
             if parts:
                 yield f"{ours['arch']} {ours['device']} {ours['precision']} / best of {kind}: {', '.join(parts)}"
+
+
+def summary(lines):
+    """A short table for each kind of device: ours beside the fastest form of each of theirs on as many threads."""
+    out = []
+    for device, provider in (("cpu", "wasm-1"), ("webgpu", "webgpu")):
+        out += [
+            f"| {device} | bits | ours | onnxruntime-web | transformers.js | ratio | first result: ours | onnxruntime-web | transformers.js | ratio |",
+            "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        ]
+        for ours in (line for line in lines if line["side"] == "ours" and line["device"] == device):
+            there = [line for line in lines if line["arch"] == ours["arch"] and line["device"] == provider]
+            alike = [line for line in there if line["precision"] in SAME[ours["precision"]]]
+            cells = []
+            for measure in (lambda line: median(line["runs"]), total_first):
+                times = [measure(ours)]
+                for side in ("ort", "tjs"):
+                    times.append(min(filter(None, (measure(line) for line in alike if line["side"] == side)), default=None))
+                theirs = min(filter(None, times[1:]), default=None)
+                cells += [*map(milliseconds, times), f"{times[0] / theirs:.2f}" if times[0] and theirs else "-"]
+            bits = {"f32": "32", "int8": "8", "int4": "4"}[ours["precision"]]
+            out.append("| " + " | ".join([ours["arch"], bits, *cells]) + " |")
+        out.append("")
+    return "\n".join(out)
+
+
+def native(path):
+    """The tool's own kernels by wgpu, natively: one line for each architecture and precision."""
+    device, *lines = [json.loads(line) for line in path.read_text().splitlines()]
+    out = [
+        f"{device['device']}, natively: {device['teraflops']:.3f} TFLOP/s in f32 by a plain FMA kernel, copies at {device['copied'] / 1e9:.1f} GB/s.",
+        "",
+        "| native | weights | ms on the device | with upload and readback | linear layers, share of the f32 peak | cosine |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for line in lines:
+        times = f"{1e3 * line['device_seconds']:,.1f} | {1e3 * line['whole_seconds']:,.1f}"
+        out.append(f"| {line['backbone']} | {line['form']} | {times} | {100 * line['share']:.0f} % | {line['cosine']:.6f} |")
+    return "\n".join([*out, ""])
 
 
 def bars(lines):
@@ -152,10 +192,15 @@ def main():
         sys.exit("report.py: nothing was measured")
     text = table(machine, lines)
     (folder / "table.md").write_text(text)
+    short = summary(lines)
+    if (folder / "native.json").exists():
+        short += "\n" + native(folder / "native.json")
+    (folder / "summary.md").write_text(short)
     if any(line["runs"] or "firstMs" in line for line in lines):
         (folder / "bars.svg").write_text(bars(lines))
     compared = list(ratios(lines))
     print(text)
+    print(short)
     print("\n".join(compared))
 
 

@@ -90,11 +90,12 @@ def browser_rows(rows):
 
 def section(folder):
     rows, _, dimension = folder.name.partition("-")
-    lines = [f"### {int(rows):,} rows of {dimension}", ""]
     found = {name: load(folder / f"{name}.json") for name in ("statistics", "baselines", "ours", "browser", "packing")}
+    photographs = (found["statistics"] or {}).get("photographs")
+    lines = [f"### {int(rows):,} rows of {dimension}" + (f": DINOv2, crops of {photographs} photographs" if photographs else ""), ""]
     if found["statistics"]:
         real, sample = found["statistics"]["real"], found["statistics"]["sample"]
-        lines += ["Statistics of the features, real and here: " + ", ".join(f"{k} {v[0]:g} / {sample[k]:.3g}" for k, v in real.items()) + ".", ""]
+        lines += ["Statistics of the features, of CLIP's and here: " + ", ".join(f"{k} {v[0]:g} / {sample[k]:.3g}" for k, v in real.items()) + ".", ""]
     methods = [*((found["baselines"] or {}).get("rows", [])), *(found["ours"] or [])]
     if methods:
         lines += table(("method", "first query", "requests", "further query", "requests", "recall@10, mean / p5", "recall@100", "recall@1000", "native s"),

@@ -1,5 +1,6 @@
 //! Backbones: from a decoded image to a feature, on either device.
 
+mod assembly;
 pub mod cpu;
 mod cpu_kernels;
 #[cfg(not(target_arch = "wasm32"))]

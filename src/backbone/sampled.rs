@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::{Device, Tensor};
 
+use super::assembly::Layers;
 use super::matrix::{Feedback, QuantizedMatrix};
 use super::pack::{Encoded, Precision};
 use super::reference::linear::transposed;
@@ -143,7 +144,7 @@ impl<'a> Sampled<'a> {
                     let values = self.values(&stage)?;
                     let moments = Moments::default();
                     for x in &x {
-                        add(&moments, "head", &frame.norm.forward(x.clone()));
+                        add(&moments, "head", &frame.frame.norm.forward(x.clone()));
                     }
                     self.round(&stage, &values, moments, "")?;
                 }
@@ -202,7 +203,9 @@ impl<'a> Sampled<'a> {
                 }
                 let patch: Shapes = self.stage("patch_embed.");
                 let quantized = self.round(&patch, &values, moments, "")?;
-                let frame = self.assembly(&values, &quantized).vit_frame(config)?;
+                let frame = self
+                    .assembly(&values, &quantized)
+                    .vit_before_blocks(config)?;
                 let x = images.iter().map(|images| frame.tokens(images)).collect();
                 Ok(Position::Tokens(Box::new(frame), x))
             }

@@ -203,7 +203,7 @@ fn scan_source(form: Form, products: Products) -> String {
         Products::Single => shader!("score_words.wgsl"),
         Products::Packed => shader!("score_dots.wgsl"),
     };
-    let (classes, end) = match form {
+    let (classes, score) = match form {
         Form::Rows { words } => ([words, 0, 0], shader!("score_rows.wgsl")),
         Form::Codes { words } => (words, shader!("score_codes.wgsl")),
     };
@@ -237,8 +237,9 @@ fn scan_source(form: Form, products: Products) -> String {
     }
     format!(
         "{}{}fn products(first: u32, stride: u32) -> vec4<i32> {{\n\
-         var sums = Sums();\nvar at = first;\n{lines}return whole(sums);\n}}\n{end}",
+         var sums = Sums();\nvar at = first;\n{lines}return whole(sums);\n}}\n{score}{}",
         shader!("candidates.wgsl"),
         words_part,
+        shader!("scan.wgsl"),
     )
 }

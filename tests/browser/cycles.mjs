@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { openPage } from "./browser.mjs";
 
 /** Runs before the worker. */
-function memoryTold() {
+export function memoryTold() {
   let memory, streamed;
   for (const name of ["instantiate", "instantiateStreaming"]) {
     const original = WebAssembly[name];

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::resnet::{CpuBlock as ResnetBlock, CpuConv};
-use super::vit::CpuBlock as VitBlock;
 use super::{CpuLinear, CpuMatrix, CpuNorm, CpuResnet, CpuVit};
+use crate::backbone::assembly::Layers;
 use crate::backbone::cpu_kernels::{DensePanels, QuantizedPanels};
 use crate::backbone::load::{Decoded, bad};
 use crate::error::Result;
-use crate::format::architecture::Convolution;
-use crate::format::{Architecture, ResnetConfig, TensorEncoding, VitConfig};
+use crate::format::{Architecture, TensorEncoding, VitConfig};
 
 /// Tensors that have arrived.
 #[derive(Default)]
@@ -53,8 +51,11 @@ impl CpuLoaded {
     pub fn network(self, file: &str, architecture: &Architecture) -> Result<CpuNetwork> {
         let mut parts = Parts { file, loaded: self };
         Ok(match architecture {
-            Architecture::Vit(config) => CpuNetwork::Vit(Box::new(parts.vit(config)?)),
-            Architecture::Resnet(config) => CpuNetwork::Resnet(Box::new(parts.resnet(config)?)),
+            Architecture::Vit(config) => CpuNetwork::Vit(Box::new(parts.whole_vit(config)?)),
+            Architecture::Resnet(config) => CpuNetwork::Resnet(Box::new(CpuResnet {
+                layers: parts.resnet(config)?,
+                config: config.clone(),
+            })),
         })
     }
 }
@@ -65,21 +66,38 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn values(&mut self, name: &str) -> Result<Vec<f32>> {
-        let values = self.loaded.values.remove(name);
-        values.ok_or_else(|| bad(self.file, name, "is missing"))
-    }
-
     fn matrix(&mut self, name: &str) -> Result<CpuMatrix> {
         let matrix = self.loaded.matrices.remove(&format!("{name}.weight"));
         matrix.ok_or_else(|| bad(self.file, name, "is missing"))
     }
 
-    fn linear(&mut self, name: &str) -> Result<CpuLinear> {
-        Ok(CpuLinear {
-            matrix: self.matrix(name)?,
-            bias: self.values(&format!("{name}.bias"))?,
+    fn whole_vit(&mut self, config: &VitConfig) -> Result<CpuVit> {
+        let blocks = (0..config.depth).map(|i| self.vit_block(config, i));
+        Ok(CpuVit {
+            blocks: blocks.collect::<Result<_>>()?,
+            positions: self.positions(config)?,
+            frame: self.vit_frame(config)?,
+            config: config.clone(),
         })
+    }
+}
+
+impl Layers for Parts<'_> {
+    type Linear = CpuLinear;
+    type Norm = CpuNorm;
+    type Vector = Vec<f32>;
+
+    fn file(&self) -> &str {
+        self.file
+    }
+
+    fn values(&mut self, name: &str) -> Result<Vec<f32>> {
+        let values = self.loaded.values.remove(name);
+        values.ok_or_else(|| bad(self.file, name, "is missing"))
+    }
+
+    fn vector(&mut self, name: &str) -> Result<Vec<f32>> {
+        self.values(name)
     }
 
     fn norm(&mut self, name: &str, epsilon: f32) -> Result<CpuNorm> {
@@ -90,75 +108,17 @@ impl Parts<'_> {
         })
     }
 
-    fn vit(&mut self, config: &VitConfig) -> Result<CpuVit> {
-        let class = self.values("cls_token")?;
-        let mut positions = self.values("pos_embed")?;
-        let rest = positions.split_off(config.width);
-        let blocks = (0..config.depth).map(|i| self.vit_block(config, i));
-        let blocks = blocks.collect::<Result<_>>()?;
-        Ok(CpuVit {
-            class_token: class.iter().zip(&positions).map(|(c, p)| c + p).collect(),
-            positions: rest,
-            patch_embed: self.linear("patch_embed.proj")?,
-            norm_pre: match config.pre_norm {
-                true => Some(self.norm("norm_pre", config.epsilon)?),
-                false => None,
-            },
-            blocks,
-            norm: self.norm("norm", config.epsilon)?,
-            head: match config.projection {
-                Some(dimension) => Some(CpuLinear {
-                    matrix: self.matrix("head")?,
-                    bias: vec![0.0; dimension],
-                }),
-                None => None,
-            },
-            config: config.clone(),
+    fn linear(&mut self, name: &str) -> Result<CpuLinear> {
+        Ok(CpuLinear {
+            matrix: self.matrix(name)?,
+            bias: self.values(&format!("{name}.bias"))?,
         })
     }
 
-    fn vit_block(&mut self, config: &VitConfig, i: usize) -> Result<VitBlock> {
-        let name = |part: &str| format!("blocks.{i}.{part}");
-        let mut scale = |part: &str| match config.layer_scale {
-            true => Ok(Some(self.values(&name(part))?)),
-            false => Ok(None),
-        };
-        Ok(VitBlock {
-            scale1: scale("ls1.gamma")?,
-            scale2: scale("ls2.gamma")?,
-            norm1: self.norm(&name("norm1"), config.epsilon)?,
-            qkv: self.linear(&name("attn.qkv"))?,
-            proj: self.linear(&name("attn.proj"))?,
-            norm2: self.norm(&name("norm2"), config.epsilon)?,
-            fc1: self.linear(&name("mlp.fc1"))?,
-            fc2: self.linear(&name("mlp.fc2"))?,
-        })
-    }
-
-    fn conv(&mut self, shape: &Convolution) -> Result<CpuConv> {
-        Ok(CpuConv {
-            linear: self.linear(&shape.name)?,
-            shape: shape.clone(),
-        })
-    }
-
-    fn resnet(&mut self, config: &ResnetConfig) -> Result<CpuResnet> {
-        let mut blocks = Vec::new();
-        for shape in config.blocks() {
-            let [first, second, third] = &shape.convolutions;
-            blocks.push(ResnetBlock {
-                convolutions: [self.conv(first)?, self.conv(second)?, self.conv(third)?],
-                downsample: match &shape.downsample {
-                    Some(shape) => Some(self.conv(shape)?),
-                    None => None,
-                },
-            });
-        }
-        Ok(CpuResnet {
-            blocks,
-            stem: self.conv(&config.stem())?,
-            head: self.linear("fc")?,
-            config: config.clone(),
+    fn projection(&mut self, name: &str, outputs: usize) -> Result<CpuLinear> {
+        Ok(CpuLinear {
+            matrix: self.matrix(name)?,
+            bias: vec![0.0; outputs],
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Channels of a pixel lie side by side, [y, x, channels]; a convolution is one linear layer over its windows.
 
 use super::super::Pace;
+use super::super::assembly::{Conv, ResnetBlock, ResnetLayers};
 use super::super::cpu_kernels::Epilogue;
 use super::super::patches::cut_windows;
 use super::CpuLinear;
@@ -10,27 +11,11 @@ use crate::error::Result;
 use crate::format::ResnetConfig;
 use crate::format::architecture::Convolution;
 
-/// A convolution with its matrix [out, kernel * kernel * in].
-#[derive(Clone, Debug)]
-pub struct CpuConv {
-    pub shape: Convolution,
-    pub linear: CpuLinear,
-}
-
-/// One bottleneck block.
-#[derive(Clone, Debug)]
-pub struct CpuBlock {
-    pub convolutions: [CpuConv; 3],
-    pub downsample: Option<CpuConv>,
-}
-
 /// The whole backbone.
 #[derive(Clone, Debug)]
 pub struct CpuResnet {
     pub config: ResnetConfig,
-    pub stem: CpuConv,
-    pub blocks: Vec<CpuBlock>,
-    pub head: CpuLinear,
+    pub layers: ResnetLayers<CpuLinear>,
 }
 
 /// Pixels [side, side, channels] of a square image.
@@ -39,7 +24,7 @@ struct Plane {
     values: Vec<f32>,
 }
 
-impl CpuConv {
+impl Conv<CpuLinear> {
     fn forward(&self, x: &Plane, epilogue: Epilogue<'_>) -> Plane {
         let Convolution { kernel, stride, .. } = self.shape;
         let values = match (kernel, stride) {
@@ -53,7 +38,7 @@ impl CpuConv {
     }
 }
 
-impl CpuBlock {
+impl ResnetBlock<CpuLinear> {
     fn forward(&self, x: &Plane) -> Plane {
         let [first, second, third] = &self.convolutions;
         let y = first.forward(x, Epilogue::Relu);
@@ -74,20 +59,20 @@ impl CpuResnet {
     /// Those of `pace`, which counts the blocks and one step before them, for each image.
     pub async fn forward(&self, images: &[f32], pace: &impl Pace) -> Result<Vec<f32>> {
         let side = self.config.image;
-        let steps = self.blocks.len() + 1;
+        let steps = self.layers.blocks.len() + 1;
         let mut features = Vec::new();
         for image in images.chunks_exact(3 * side * side) {
             pace.step(0, steps).await?;
             let windows = cut_windows(image, &self.config);
             let mut x = max_pool(&Plane {
                 side: side / 2,
-                values: self.stem.linear.forward(&windows, Epilogue::Relu),
+                values: self.layers.stem.linear.forward(&windows, Epilogue::Relu),
             });
-            for (i, block) in self.blocks.iter().enumerate() {
+            for (i, block) in self.layers.blocks.iter().enumerate() {
                 pace.step(i + 1, steps).await?;
                 x = block.forward(&x);
             }
-            let y = self.head.forward(&self.pool(&x), Epilogue::None);
+            let y = self.layers.head.forward(&self.pool(&x), Epilogue::None);
             let length = y.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
             features.extend(y.iter().map(|v| v / length));
         }

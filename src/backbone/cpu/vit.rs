@@ -1,6 +1,7 @@
 //! A vision transformer on the CPU: see `backbone::reference::vit`, whose configurations it shares.
 
 use super::super::Pace;
+use super::super::assembly::{Positions, VitBlock, VitFrame};
 use super::super::cpu_kernels::{Epilogue, attention};
 use super::super::patches::cut;
 use super::{CpuLinear, CpuNorm};
@@ -8,33 +9,15 @@ use crate::error::Result;
 use crate::format::{Activation, VitConfig};
 
 /// One transformer block.
-#[derive(Clone, Debug)]
-pub struct CpuBlock {
-    pub norm1: CpuNorm,
-    pub qkv: CpuLinear,
-    pub proj: CpuLinear,
-    /// LayerScale [width].
-    pub scale1: Option<Vec<f32>>,
-    pub norm2: CpuNorm,
-    pub fc1: CpuLinear,
-    pub fc2: CpuLinear,
-    pub scale2: Option<Vec<f32>>,
-}
+pub type CpuBlock = VitBlock<CpuLinear, CpuNorm, Vec<f32>>;
 
 /// The whole backbone.
 #[derive(Clone, Debug)]
 pub struct CpuVit {
     pub config: VitConfig,
-    pub patch_embed: CpuLinear,
-    /// [width]: class token plus its position.
-    pub class_token: Vec<f32>,
-    /// [patches, width]
-    pub positions: Vec<f32>,
-    pub norm_pre: Option<CpuNorm>,
+    pub positions: Positions,
+    pub frame: VitFrame<CpuLinear, CpuNorm>,
     pub blocks: Vec<CpuBlock>,
-    pub norm: CpuNorm,
-    /// CLIP's projection; its bias is 0.
-    pub head: Option<CpuLinear>,
 }
 
 impl CpuVit {
@@ -66,8 +49,8 @@ impl CpuVit {
             };
             x = block.forward(&x, &self.config, queries);
         }
-        let class = self.norm.forward(&x[..self.config.width]);
-        Ok(match &self.head {
+        let class = self.frame.norm.forward(&x[..self.config.width]);
+        Ok(match &self.frame.head {
             Some(head) => head.forward(&class, Epilogue::None),
             None => class,
         })
@@ -77,12 +60,12 @@ impl CpuVit {
     fn tokens(&self, image: &[f32]) -> Vec<f32> {
         let patches = cut(image, &self.config);
         let added = Epilogue::Residual {
-            residual: &self.positions,
+            residual: &self.positions.patches,
             gamma: None,
         };
-        let mut x = self.class_token.clone();
-        x.extend(self.patch_embed.forward(&patches, added));
-        match &self.norm_pre {
+        let mut x = self.positions.class_token.clone();
+        x.extend(self.frame.patch_embed.forward(&patches, added));
+        match &self.frame.norm_pre {
             Some(norm) => norm.forward(&x),
             None => x,
         }

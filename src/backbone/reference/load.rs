@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::linear::{LayerNorm, Linear, transposed};
-use super::resnet::{self, Conv, Resnet};
-use super::vit::{self, Vit};
+use super::resnet::Resnet;
+use super::vit::Vit;
+use crate::backbone::assembly::{Layers, Positions};
 use crate::backbone::load::{Decoded, bad};
 use crate::error::Result;
-use crate::format::architecture::{Bottleneck, Convolution};
 use crate::format::{ResnetConfig, VitConfig};
 
 /// A tensor on its way: matrices are on the device already.
@@ -51,6 +51,56 @@ pub struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
+    fn weight(&mut self, name: &str) -> Result<Tensor<2>> {
+        match self.loaded.remove(&format!("{name}.weight")) {
+            Some(Loaded::Matrix(weight)) => Ok(*weight),
+            _ => Err(bad(self.file, name, "is missing")),
+        }
+    }
+
+    /// A transformer without its blocks.
+    pub fn vit_before_blocks(&mut self, config: &VitConfig) -> Result<Vit> {
+        let Positions {
+            class_token,
+            patches,
+        } = self.positions(config)?;
+        let shape = [1, config.tokens() - 1, config.width];
+        let class_shape = [1, 1, config.width];
+        Ok(Vit {
+            class_token: Tensor::from_data(TensorData::new(class_token, class_shape), &self.device),
+            positions: Tensor::from_data(TensorData::new(patches, shape), &self.device),
+            frame: self.vit_frame(config)?,
+            blocks: Vec::new(),
+            device: self.device.clone(),
+            config: config.clone(),
+        })
+    }
+
+    pub fn whole_vit(mut self, config: &VitConfig) -> Result<Vit> {
+        let mut vit = self.vit_before_blocks(config)?;
+        let blocks = (0..config.depth).map(|i| self.vit_block(config, i));
+        vit.blocks = blocks.collect::<Result<_>>()?;
+        Ok(vit)
+    }
+
+    pub fn whole_resnet(mut self, config: &ResnetConfig) -> Result<Resnet> {
+        Ok(Resnet {
+            layers: self.resnet(config)?,
+            device: self.device,
+            config: config.clone(),
+        })
+    }
+}
+
+impl Layers for Assembly<'_> {
+    type Linear = Linear;
+    type Norm = LayerNorm;
+    type Vector = Tensor<1>;
+
+    fn file(&self) -> &str {
+        self.file
+    }
+
     fn values(&mut self, name: &str) -> Result<Vec<f32>> {
         match self.loaded.remove(name) {
             Some(Loaded::Values(values)) => Ok(values),
@@ -67,21 +117,6 @@ impl Assembly<'_> {
         ))
     }
 
-    fn weight(&mut self, name: &str) -> Result<Tensor<2>> {
-        match self.loaded.remove(&format!("{name}.weight")) {
-            Some(Loaded::Matrix(weight)) => Ok(*weight),
-            _ => Err(bad(self.file, name, "is missing")),
-        }
-    }
-
-    /// The linear layer `name`.
-    pub fn linear(&mut self, name: &str) -> Result<Linear> {
-        Ok(Linear {
-            weight: self.weight(name)?,
-            bias: self.vector(&format!("{name}.bias"))?,
-        })
-    }
-
     fn norm(&mut self, name: &str, epsilon: f32) -> Result<LayerNorm> {
         Ok(LayerNorm {
             weight: self.vector(&format!("{name}.weight"))?,
@@ -90,91 +125,17 @@ impl Assembly<'_> {
         })
     }
 
-    /// Block `i` of a transformer.
-    pub fn vit_block(&mut self, config: &VitConfig, i: usize) -> Result<vit::Block> {
-        let name = |part: &str| format!("blocks.{i}.{part}");
-        let mut scale = |part: &str| match config.layer_scale {
-            true => Ok(Some(self.vector(&name(part))?)),
-            false => Ok(None),
-        };
-        Ok(vit::Block {
-            scale1: scale("ls1.gamma")?,
-            scale2: scale("ls2.gamma")?,
-            norm1: self.norm(&name("norm1"), config.epsilon)?,
-            qkv: self.linear(&name("attn.qkv"))?,
-            proj: self.linear(&name("attn.proj"))?,
-            norm2: self.norm(&name("norm2"), config.epsilon)?,
-            fc1: self.linear(&name("mlp.fc1"))?,
-            fc2: self.linear(&name("mlp.fc2"))?,
+    fn linear(&mut self, name: &str) -> Result<Linear> {
+        Ok(Linear {
+            weight: self.weight(name)?,
+            bias: self.vector(&format!("{name}.bias"))?,
         })
     }
 
-    /// A transformer but for its blocks.
-    pub fn vit_frame(&mut self, config: &VitConfig) -> Result<Vit> {
-        let width = config.width;
-        let class = self.values("cls_token")?;
-        let positions = self.values("pos_embed")?;
-        let (first, rest) = positions.split_at(width);
-        let class: Vec<f32> = class.iter().zip(first).map(|(c, p)| c + p).collect();
-        let patches = [1, config.tokens() - 1, width];
-        Ok(Vit {
-            class_token: Tensor::from_data(TensorData::new(class, [1, 1, width]), &self.device),
-            positions: Tensor::from_data(TensorData::new(rest.to_vec(), patches), &self.device),
-            patch_embed: self.linear("patch_embed.proj")?,
-            norm_pre: match config.pre_norm {
-                true => Some(self.norm("norm_pre", config.epsilon)?),
-                false => None,
-            },
-            norm: self.norm("norm", config.epsilon)?,
-            head: match config.projection {
-                Some(dimension) => Some(Linear {
-                    weight: self.weight("head")?,
-                    bias: Tensor::zeros([dimension], &self.device),
-                }),
-                None => None,
-            },
-            blocks: Vec::new(),
-            device: self.device.clone(),
-            config: config.clone(),
-        })
-    }
-
-    pub fn vit(mut self, config: &VitConfig) -> Result<Vit> {
-        let mut vit = self.vit_frame(config)?;
-        let blocks = (0..config.depth).map(|i| self.vit_block(config, i));
-        vit.blocks = blocks.collect::<Result<_>>()?;
-        Ok(vit)
-    }
-
-    /// The convolution of `shape`.
-    pub fn conv(&mut self, shape: &Convolution) -> Result<Conv> {
-        Ok(Conv {
-            linear: self.linear(&shape.name)?,
-            shape: shape.clone(),
-        })
-    }
-
-    /// A bottleneck block.
-    pub fn resnet_block(&mut self, shape: &Bottleneck) -> Result<resnet::Block> {
-        let [first, second, third] = &shape.convolutions;
-        Ok(resnet::Block {
-            convolutions: [self.conv(first)?, self.conv(second)?, self.conv(third)?],
-            downsample: match &shape.downsample {
-                Some(shape) => Some(self.conv(shape)?),
-                None => None,
-            },
-        })
-    }
-
-    pub fn resnet(mut self, config: &ResnetConfig) -> Result<Resnet> {
-        let blocks = config.blocks();
-        let blocks = blocks.iter().map(|shape| self.resnet_block(shape));
-        Ok(Resnet {
-            blocks: blocks.collect::<Result<_>>()?,
-            stem: self.conv(&config.stem())?,
-            head: self.linear("fc")?,
-            device: self.device,
-            config: config.clone(),
+    fn projection(&mut self, name: &str, outputs: usize) -> Result<Linear> {
+        Ok(Linear {
+            weight: self.weight(name)?,
+            bias: Tensor::zeros([outputs], &self.device),
         })
     }
 }

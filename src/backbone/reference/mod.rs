@@ -48,8 +48,8 @@ impl Reference {
             loaded,
         };
         Ok(match &head.architecture {
-            Architecture::Vit(config) => Self::Vit(Box::new(assembly.vit(config)?)),
-            Architecture::Resnet(config) => Self::Resnet(Box::new(assembly.resnet(config)?)),
+            Architecture::Vit(config) => Self::Vit(Box::new(assembly.whole_vit(config)?)),
+            Architecture::Resnet(config) => Self::Resnet(Box::new(assembly.whole_resnet(config)?)),
         })
     }
 

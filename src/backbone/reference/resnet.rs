@@ -8,37 +8,21 @@ use burn::prelude::s;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::linear::Linear;
+use crate::backbone::assembly::{Conv, ResnetBlock, ResnetLayers};
 use crate::backbone::patches::cut_windows;
 use crate::backbone::{Pace, Tap};
 use crate::error::Result;
 use crate::format::ResnetConfig;
-use crate::format::architecture::Convolution;
-
-/// A convolution with its matrix [out, kernel * kernel * in].
-#[derive(Clone, Debug)]
-pub struct Conv {
-    pub shape: Convolution,
-    pub linear: Linear,
-}
-
-/// One bottleneck block.
-#[derive(Clone, Debug)]
-pub struct Block {
-    pub convolutions: [Conv; 3],
-    pub downsample: Option<Conv>,
-}
 
 /// The whole backbone on one device.
 #[derive(Clone, Debug)]
 pub struct Resnet {
     pub config: ResnetConfig,
     pub device: Device,
-    pub stem: Conv,
-    pub blocks: Vec<Block>,
-    pub head: Linear,
+    pub layers: ResnetLayers<Linear>,
 }
 
-impl Conv {
+impl Conv<Linear> {
     /// `x` [batch, h, w, in] -> [batch, h / stride, w / stride, out]; `tap` sees the windows.
     fn forward(&self, x: Tensor<4>, tap: &mut Tap<'_>) -> Tensor<4> {
         let (stride, kernel) = (self.shape.stride, self.shape.kernel);
@@ -55,7 +39,7 @@ impl Conv {
     }
 }
 
-impl Block {
+impl ResnetBlock<Linear> {
     pub fn forward(&self, x: Tensor<4>, tap: &mut Tap<'_>) -> Tensor<4> {
         let [first, second, third] = &self.convolutions;
         let y = activation::relu(first.forward(x.clone(), tap));
@@ -75,15 +59,15 @@ impl Resnet {
     /// # Errors
     /// Those of `pace`, which counts the blocks and one step before them.
     pub async fn forward(&self, images: &[f32], pace: &impl Pace) -> Result<Tensor<3>> {
-        let steps = self.blocks.len() + 1;
+        let steps = self.layers.blocks.len() + 1;
         pace.step(0, steps).await?;
         let windows = stem_windows(images, &self.config, &self.device);
-        let mut x = after_stem(self.stem.linear.forward(windows), &self.config);
-        for (i, block) in self.blocks.iter().enumerate() {
+        let mut x = after_stem(self.layers.stem.linear.forward(windows), &self.config);
+        for (i, block) in self.layers.blocks.iter().enumerate() {
             pace.step(i + 1, steps).await?;
             x = block.forward(x, &mut |_, _| {});
         }
-        let y = self.head.forward(pool(x, &self.config));
+        let y = self.layers.head.forward(pool(x, &self.config));
         let length = y.clone().powf_scalar(2.0).sum_dim(2).sqrt();
         Ok(y / length.clamp_min(1e-12))
     }

@@ -7,40 +7,26 @@
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::linear::{LayerNorm, Linear};
+use crate::backbone::assembly::{VitBlock, VitFrame};
 use crate::backbone::patches::cut;
 use crate::backbone::{Pace, Tap};
 use crate::error::Result;
 use crate::format::{Activation, VitConfig};
 
 /// One transformer block.
-#[derive(Clone, Debug)]
-pub struct Block {
-    pub norm1: LayerNorm,
-    pub qkv: Linear,
-    pub proj: Linear,
-    /// LayerScale [width].
-    pub scale1: Option<Tensor<1>>,
-    pub norm2: LayerNorm,
-    pub fc1: Linear,
-    pub fc2: Linear,
-    pub scale2: Option<Tensor<1>>,
-}
+pub type Block = VitBlock<Linear, LayerNorm, Tensor<1>>;
 
 /// The whole backbone on one device.
 #[derive(Clone, Debug)]
 pub struct Vit {
     pub config: VitConfig,
     pub device: Device,
-    pub patch_embed: Linear,
+    pub frame: VitFrame<Linear, LayerNorm>,
     /// [1, 1, width]: class token plus its position.
     pub class_token: Tensor<3>,
     /// [1, patches, width]
     pub positions: Tensor<3>,
-    pub norm_pre: Option<LayerNorm>,
     pub blocks: Vec<Block>,
-    pub norm: LayerNorm,
-    /// CLIP's projection; its bias is 0.
-    pub head: Option<Linear>,
 }
 
 impl Block {
@@ -111,8 +97,8 @@ impl Vit {
             let last = i + 1 == self.blocks.len();
             x = block.forward(x, &self.config, last, &mut |_, _| {});
         }
-        let x = self.norm.forward(x.slice([0..batch, 0..1]));
-        Ok(match &self.head {
+        let x = self.frame.norm.forward(x.slice([0..batch, 0..1]));
+        Ok(match &self.frame.head {
             Some(head) => head.forward(x),
             None => x,
         })
@@ -123,9 +109,9 @@ impl Vit {
         let patches = unfold(images, &self.config, &self.device);
         let batch = patches.dims()[0];
         let class_token = self.class_token.clone().repeat_dim(0, batch);
-        let patches = self.patch_embed.forward(patches) + self.positions.clone();
+        let patches = self.frame.patch_embed.forward(patches) + self.positions.clone();
         let x = Tensor::cat(vec![class_token, patches], 1);
-        match &self.norm_pre {
+        match &self.frame.norm_pre {
             Some(norm) => norm.forward(x),
             None => x,
         }
