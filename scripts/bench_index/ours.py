@@ -13,7 +13,7 @@ depends on how many hits are asked for and on the calibrator, so each is asked f
 
 Influence errors are relative, over the hits of the top 100 with a share above 1e-6, against the formula over all N float32 scores.
 Coverage is the share of those hits whose stated interval holds the float32 value: as stated, and with a slack for the rounding of fine
-rows (.0002 in the score, about twice what it is), of which no interval speaks. `exact` reads all rows, so it is asked at MAIN alone.
+rows (.0002 in the score, about twice what it is), of which no interval speaks. `exact` reads all rows whatever it is asked, so it is asked at MAIN alone, by `--others` queries.
 """
 
 import argparse
@@ -94,6 +94,7 @@ def influence(answers, exact, calibrator):
 
 def measure(tool, quality, exact, options):
     everyone, others = np.arange(len(tool.queries)), np.arange(min(options.others, len(tool.queries)))
+    everyone = others if quality == "exact" else everyone
     answers = tool.ask(everyone, quality, 100)
     further = answers[1:]
     row = {
@@ -104,7 +105,6 @@ def measure(tool, quality, exact, options):
         "influence": [influence(answers, exact, MAIN)],
     }
     # Disjoint pairs of queries, each in a process of its own.
-    # `exact` reads the same whatever the query.
     cold = min(options.cold, 5) if quality == "exact" else options.cold
     pairs = [tool.ask(pair, quality, 100) for pair in everyone[: 2 * cold].reshape(-1, 2)]
     row |= traffic([first for first, _ in pairs], "cold") | traffic([second for _, second in pairs], "further")

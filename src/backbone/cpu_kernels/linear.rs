@@ -39,10 +39,25 @@ pub enum Epilogue<'a> {
     },
 }
 
+/// What is known of the values that enter a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inputs {
+    Any,
+    /// As after a ReLU. Matrices in quads then round them to 7 bits, for half the work.
+    NeverNegative,
+}
+
 impl QuantizedPanels {
     /// `x` [M, inputs] -> [M, outputs]; `bias` [outputs].
-    pub fn linear(&self, x: &[f32], bias: &[f32], epilogue: Epilogue<'_>) -> Vec<f32> {
-        let ends = Ends::new(x, [self.inputs, self.outputs], bias, epilogue);
+    pub fn linear(
+        &self,
+        x: &[f32],
+        inputs: Inputs,
+        bias: &[f32],
+        epilogue: Epilogue<'_>,
+    ) -> Vec<f32> {
+        let mut ends = Ends::new(x, [self.inputs, self.outputs], bias, epilogue);
+        ends.inputs = inputs;
         let mut y = vec![0.0; ends.rows * self.outputs];
         match self.order {
             Order::Quads => quads::multiply(self, ends, &mut y),
@@ -75,6 +90,7 @@ impl DensePanels {
 pub(super) struct Ends<'a> {
     pub x: &'a [f32],
     pub rows: usize,
+    pub inputs: Inputs,
     bias: &'a [f32],
     epilogue: Epilogue<'a>,
 }
@@ -102,6 +118,7 @@ impl<'a> Ends<'a> {
         Self {
             x,
             rows,
+            inputs: Inputs::Any,
             bias,
             epilogue,
         }

@@ -11,6 +11,7 @@ mod linear;
 mod math;
 mod norm;
 mod panels;
+mod quad_simd;
 mod quads;
 #[cfg(test)]
 mod reference;
@@ -24,6 +25,6 @@ mod tests;
 mod tile;
 
 pub use attention::attention;
-pub use linear::Epilogue;
+pub use linear::{Epilogue, Inputs};
 pub use norm::layer_norm;
 pub use panels::{DensePanels, QuantizedPanels};

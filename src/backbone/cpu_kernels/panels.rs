@@ -7,7 +7,8 @@
 //! segment, a segment being the inputs whose products are summed in i32 before they are scaled. Sums of a
 //! segment fit in i32 for any activations within -32767..=32767.
 
-use super::quads::{self, HALF};
+use super::quad_simd;
+use super::quads::HALF;
 use super::simd::LANES;
 
 /// Inputs that share a scale in the 4-bit encoding.
@@ -145,7 +146,7 @@ impl DensePanels {
 
 impl Order {
     fn fastest() -> Self {
-        if quads::fastest() {
+        if quad_simd::fastest() {
             Self::Quads
         } else {
             Self::Pairs

@@ -5,45 +5,33 @@
 //! -8191..=8191 of its row's largest magnitude, and `x + 8192` is taken in two pieces of seven bits, so that
 //! `x = 128 (high - 64) + low`: the sums of the high pieces begin at -64 times the sum of the weights. All that is exact
 //! in i32, so the result differs from the f32 product of the same weights by the rounding of x alone, about 4e-4 of its
-//! size. Invariants: those of `panels`; pieces are within 0..=127, where the relaxed instruction is exact on all machines.
+//! size. Activations that are never negative, those of a ResNet, can be taken in one piece of seven bits, for half the work: they
+//! are rounded by 4e-3 of their row's largest. Invariants: those of `panels`; pieces are within 0..=127, where the relaxed
+//! instruction is exact on all machines.
 
 use std::hint::black_box;
+use std::marker::PhantomData;
 
-use super::linear::{Ends, PANEL_BYTES, block_rows, largest};
+use super::linear::{Ends, Inputs, PANEL_BYTES, block_rows, largest};
 use super::panels::QuantizedPanels;
-use super::simd::{LANES, Plain, Simd};
+use super::quad_simd::{QuadKernel, QuadSimd, dispatch};
+use super::simd::LANES;
 
 /// Rows of a register tile: two accumulators each.
 pub const ROWS: usize = 6;
+/// The same where an activation is one piece: an accumulator each.
+pub const SINGLE_ROWS: usize = 12;
 /// Outputs of a register tile.
 pub const HALF: usize = LANES / 2;
 /// Largest magnitude of an activation as an integer.
 const PEAK: f32 = 8191.0;
+/// Largest activation of one piece.
+pub const SINGLE_PEAK: f32 = 127.0;
 /// What the high pieces are too large by.
-const HIGH_OFFSET: i32 = 64;
+pub(super) const HIGH_OFFSET: i32 = 64;
 
 /// Pieces of four activations: the low ones, then the high ones, the first activation in the lowest byte.
 pub type Pieces = [u32; 2];
-
-/// Instructions on four outputs by four inputs.
-pub trait QuadSimd: Simd {
-    /// Four i32.
-    type Q: Copy;
-    /// i8 [4 outputs, 4 inputs].
-    type B: Copy;
-
-    fn load_sums(self, from: &[i32; HALF]) -> Self::Q;
-    fn store_sums(self, sums: Self::Q, to: &mut [i32; HALF]);
-    fn load_quads(self, from: &[i8; 4 * HALF]) -> Self::B;
-    /// `acc + sum_i w[..][i] * x[i]`; `x` holds four values within 0..=127, the first in the lowest byte.
-    fn dot_quads(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q;
-    /// Adds `scale * (128 high + low)`.
-    fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]);
-    /// Rounds eight activations within -8191..=8191 and splits them.
-    fn split(self, x: Self::F) -> [Pieces; 2];
-    /// [`multiply_half`], and a function of its own where that helps to keep the sums in registers.
-    fn multiply_half(self, rows: &[[Pieces; ROWS]], half: Half<'_>, to: &mut [[f32; LANES]; ROWS]);
-}
 
 /// Half of a panel: four outputs.
 #[derive(Clone, Copy)]
@@ -60,56 +48,123 @@ pub struct Half<'a> {
     side: usize,
 }
 
-/// A computation over any [`QuadSimd`].
-pub trait QuadKernel {
-    fn run<S: QuadSimd>(self, s: S);
-}
-
-/// Whether products by quads are the fastest on this machine.
-pub fn fastest() -> bool {
-    #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
-    return super::simd_wasm::has_quad_instruction();
-    #[cfg(not(all(target_arch = "wasm32", feature = "relaxed-simd")))]
-    return false;
-}
-
-fn dispatch<K: QuadKernel>(kernel: K) {
-    #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
-    super::simd_wasm::run_quads(kernel);
-    #[cfg(not(all(target_arch = "wasm32", feature = "relaxed-simd")))]
-    kernel.run(Plain);
-}
-
 /// `y` [M, outputs] of `ends.x` [M, inputs]; `matrix` is laid out in quads.
 pub fn multiply(matrix: &QuantizedPanels, ends: Ends<'_>, y: &mut [f32]) {
-    dispatch(Product { matrix, ends, y });
+    match ends.inputs {
+        Inputs::Any => dispatch(Product::<Signed, ROWS> {
+            matrix,
+            ends,
+            y,
+            form: PhantomData,
+        }),
+        Inputs::NeverNegative => dispatch(Product::<Single, SINGLE_ROWS> {
+            matrix,
+            ends,
+            y,
+            form: PhantomData,
+        }),
+    }
 }
 
-struct Product<'a> {
+/// How activations become integers, in tiles of R rows.
+trait Activations<const R: usize> {
+    /// Of four activations.
+    type Word: Copy + Default;
+
+    /// Rounds a row to integers, `x = step * code`, and stores them as row `r` of `tile` [K / 4, R]; returns the step.
+    /// Inputs beyond the row are whatever: their weights are zero.
+    fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [Self::Word]) -> f32;
+    /// What the sums begin with, [segments, 8], of `panel` i8 [2, K / 4, 4, 4]; `to` holds zeros or another panel's.
+    fn starts<S: QuadSimd>(s: S, panel: &[i8], segment: usize, to: &mut [i32]);
+    /// Adds the products of `rows` [K / 4] and half a panel to one side of `to`, without the rows' steps.
+    fn multiply<S: QuadSimd>(
+        s: S,
+        rows: &[[Self::Word; R]],
+        half: Half<'_>,
+        to: &mut [[f32; LANES]; R],
+    );
+}
+
+/// Of either sign, in two pieces.
+struct Signed;
+
+impl Activations<ROWS> for Signed {
+    type Word = Pieces;
+
+    #[inline(always)]
+    fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [Pieces]) -> f32 {
+        split_row::<_, ROWS>(x, r, tile, PEAK, largest(s, x), |x, inverse| {
+            s.split(s.mul(s.load_part(x), s.splat(inverse)))
+        })
+    }
+    #[inline(always)]
+    fn starts<S: QuadSimd>(s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
+        starts(s, panel, segment, to);
+    }
+    #[inline(always)]
+    fn multiply<S: QuadSimd>(
+        s: S,
+        rows: &[[Pieces; ROWS]],
+        half: Half<'_>,
+        to: &mut [[f32; LANES]; ROWS],
+    ) {
+        s.multiply_half(rows, half, to);
+    }
+}
+
+/// Never negative, in one piece.
+struct Single;
+
+impl Activations<SINGLE_ROWS> for Single {
+    type Word = u32;
+
+    #[inline(always)]
+    fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [u32]) -> f32 {
+        split_row::<_, SINGLE_ROWS>(x, r, tile, SINGLE_PEAK, largest(s, x), |x, inverse| {
+            s.pack(s.mul(s.load_part(x), s.splat(inverse)))
+        })
+    }
+    #[inline(always)]
+    fn starts<S: QuadSimd>(_: S, _: &[i8], _: usize, _: &mut [i32]) {}
+    #[inline(always)]
+    fn multiply<S: QuadSimd>(
+        s: S,
+        rows: &[[u32; SINGLE_ROWS]],
+        half: Half<'_>,
+        to: &mut [[f32; LANES]; SINGLE_ROWS],
+    ) {
+        s.multiply_single(rows, half, to);
+    }
+}
+
+struct Product<'a, A, const R: usize> {
     matrix: &'a QuantizedPanels,
     ends: Ends<'a>,
     y: &'a mut [f32],
+    form: PhantomData<A>,
 }
 
-impl QuadKernel for Product<'_> {
+impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
     #[inline(always)]
     fn run<S: QuadSimd>(self, s: S) {
-        let Self { matrix, ends, y } = self;
+        let Self {
+            matrix, ends, y, ..
+        } = self;
         let padded = matrix.padded;
-        let block = block_rows(2 * padded, ROWS).min(ends.rows);
+        let block = block_rows(padded / 4 * size_of::<A::Word>(), R).min(ends.rows);
         let (panel_len, sums_len) = (padded * LANES, matrix.segments() * LANES);
         let panels = matrix.outputs.div_ceil(LANES);
         let group = (PANEL_BYTES / panel_len.max(1)).clamp(1, panels.max(1));
         let mut sums = vec![0; group * sums_len];
-        let tile_len = padded / 4 * ROWS;
-        let mut pieces = vec![[0; 2]; block.div_ceil(ROWS) * tile_len];
-        let mut steps = vec![0.0; block.next_multiple_of(ROWS)];
+        let tile_len = padded / 4 * R;
+        let mut pieces = vec![A::Word::default(); block.div_ceil(R) * tile_len];
+        let mut steps = vec![0.0; block.next_multiple_of(R)];
         for top in (0..ends.rows).step_by(block.max(1)) {
             let x = &ends.x[top * matrix.inputs..];
             let rows = block.min(ends.rows - top);
             for (row, x) in x.chunks_exact(matrix.inputs).take(rows).enumerate() {
-                let tile = &mut pieces[row / ROWS * tile_len..][..tile_len];
-                steps[row] = split_row(s, x, row % ROWS, tile);
+                let tile = &mut pieces[row / R * tile_len..][..tile_len];
+                steps[row] = A::store_row(s, x, row % R, tile);
             }
             for first in (0..panels).step_by(group) {
                 let group = group.min(panels - first);
@@ -119,17 +174,17 @@ impl QuadKernel for Product<'_> {
                     .chunks_exact(panel_len)
                     .zip(sums.chunks_exact_mut(sums_len))
                 {
-                    starts(s, panel, matrix.segment, sums);
+                    A::starts(s, panel, matrix.segment, sums);
                 }
-                for row in (0..rows).step_by(ROWS) {
-                    let xs = &pieces[row / ROWS * tile_len..][..tile_len];
+                for row in (0..rows).step_by(R) {
+                    let xs = &pieces[row / R * tile_len..][..tile_len];
                     let of_panels = codes
                         .chunks_exact(panel_len)
                         .zip(sums.chunks_exact(sums_len));
                     for (i, (panel, sums)) in (first..).zip(of_panels) {
                         let scales = &matrix.scales[i * sums_len..][..sums_len];
                         let (left, right) = panel.split_at(panel_len / 2);
-                        let mut totals = [[0.0; LANES]; ROWS];
+                        let mut totals = [[0.0; LANES]; R];
                         for (side, half) in [left, right].into_iter().enumerate() {
                             let half = Half {
                                 quads: half.as_chunks().0,
@@ -138,7 +193,7 @@ impl QuadKernel for Product<'_> {
                                 segment: matrix.segment,
                                 side,
                             };
-                            s.multiply_half(xs.as_chunks().0, half, &mut totals);
+                            A::multiply(s, xs.as_chunks().0, half, &mut totals);
                         }
                         let mut tile = totals.map(|sums| s.load(&sums));
                         for (sums, step) in tile.iter_mut().zip(&steps[row..]) {
@@ -201,65 +256,49 @@ pub fn multiply_half<S: QuadSimd>(
     }
 }
 
-/// Rounds a row to integers, `x = step * code`, and stores their pieces as row `r` of `tile` [K / 4, ROWS]; returns
-/// the step. Inputs beyond the row are whatever: their weights are zero.
+/// [`multiply_half`] for activations of one piece.
 #[inline(always)]
-fn split_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [Pieces]) -> f32 {
-    let peak = largest(s, x);
-    // A row of zeros keeps its zeros.
-    let inverse = s.splat(if peak > 0.0 { PEAK / peak } else { 0.0 });
-    for (x, to) in x.chunks(LANES).zip(tile.chunks_mut(2 * ROWS)) {
-        let pieces = s.split(s.mul(s.load_part(x), inverse));
-        for (to, pieces) in to.as_chunks_mut::<ROWS>().0.iter_mut().zip(pieces) {
-            to[r] = pieces;
+pub fn multiply_single<S: QuadSimd>(
+    s: S,
+    rows: &[[u32; SINGLE_ROWS]],
+    half: Half<'_>,
+    to: &mut [[f32; LANES]; SINGLE_ROWS],
+) {
+    let steps = half.segment / 4;
+    let of_segments = half.quads.chunks(steps).zip(rows.chunks(steps));
+    for ((quads, rows), scale) in of_segments.zip(half.scales) {
+        let zero = s.load_sums(&[0; HALF]);
+        let mut sums = [zero; SINGLE_ROWS];
+        for (quad, xs) in quads.iter().zip(rows) {
+            let w = s.load_quads(quad);
+            for (sum, x) in sums.iter_mut().zip(xs) {
+                *sum = s.dot_quads(*sum, w, *x);
+            }
+        }
+        let scale = &scale.as_chunks().0[half.side];
+        // As above.
+        for (to, sum) in black_box(&mut *to).iter_mut().zip(sums) {
+            s.add_scaled(sum, zero, scale, &mut to.as_chunks_mut().0[half.side]);
         }
     }
-    peak / PEAK
 }
 
-impl QuadSimd for Plain {
-    type Q = [i32; HALF];
-    type B = [i8; 4 * HALF];
-
-    #[inline(always)]
-    fn load_sums(self, from: &[i32; HALF]) -> Self::Q {
-        *from
-    }
-    #[inline(always)]
-    fn store_sums(self, sums: Self::Q, to: &mut [i32; HALF]) {
-        *to = sums;
-    }
-    #[inline(always)]
-    fn load_quads(self, from: &[i8; 4 * HALF]) -> Self::B {
-        *from
-    }
-    #[inline(always)]
-    fn dot_quads(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q {
-        debug_assert_eq!(x & 0x8080_8080, 0);
-        let x = x.to_le_bytes().map(i32::from);
-        std::array::from_fn(|o| {
-            let products = x.iter().zip(&w[4 * o..]).map(|(x, w)| x * i32::from(*w));
-            acc[o] + products.sum::<i32>()
-        })
-    }
-    #[inline(always)]
-    fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]) {
-        for (o, to) in to.iter_mut().enumerate() {
-            *to += scale[o] * ((high[o] << 7) + low[o]) as f32;
+/// Stores eight activations at a time, times `whole / peak`, as row `r` of `tile` [K / 4, R]; returns the step.
+#[inline(always)]
+fn split_row<W, const R: usize>(
+    x: &[f32],
+    r: usize,
+    tile: &mut [W],
+    whole: f32,
+    peak: f32,
+    words: impl Fn(&[f32], f32) -> [W; 2],
+) -> f32 {
+    // A row of zeros keeps its zeros.
+    let inverse = if peak > 0.0 { whole / peak } else { 0.0 };
+    for (x, to) in x.chunks(LANES).zip(tile.chunks_mut(2 * R)) {
+        for (to, word) in to.as_chunks_mut::<R>().0.iter_mut().zip(words(x, inverse)) {
+            to[r] = word;
         }
     }
-    #[inline(always)]
-    fn multiply_half(self, rows: &[[Pieces; ROWS]], half: Half<'_>, to: &mut [[f32; LANES]; ROWS]) {
-        multiply_half(self, rows, half, to);
-    }
-    #[inline(always)]
-    fn split(self, x: Self::F) -> [Pieces; 2] {
-        let x = x.map(|x| x.round_ties_even() as i32 + (HIGH_OFFSET << 7));
-        [0, 4].map(|first| {
-            let of = |shift: i32| {
-                u32::from_le_bytes(std::array::from_fn(|i| (x[first + i] >> shift & 127) as u8))
-            };
-            [of(0), of(7)]
-        })
-    }
+    peak / whole
 }

@@ -7,7 +7,9 @@
 use std::arch::wasm32::*;
 
 #[cfg(feature = "relaxed-simd")]
-use super::quads::{self, Half, Pieces, QuadKernel, QuadSimd};
+use super::quad_simd::{QuadKernel, QuadSimd};
+#[cfg(feature = "relaxed-simd")]
+use super::quads::{self, Half, Pieces};
 use super::simd::{Kernel, LANES, Simd};
 
 /// Two vectors of four lanes.
@@ -228,6 +230,35 @@ impl QuadSimd for Wasm128 {
             quads::multiply_half(Wasm128, rows, half, to);
         }
         compiled(rows, half, to);
+    }
+    #[inline(always)]
+    fn multiply_single(
+        self,
+        rows: &[[u32; quads::SINGLE_ROWS]],
+        half: Half<'_>,
+        to: &mut [[f32; LANES]; quads::SINGLE_ROWS],
+    ) {
+        // As above.
+        #[target_feature(enable = "relaxed-simd")]
+        #[inline(never)]
+        fn compiled(
+            rows: &[[u32; quads::SINGLE_ROWS]],
+            half: Half<'_>,
+            to: &mut [[f32; LANES]; quads::SINGLE_ROWS],
+        ) {
+            quads::multiply_single(Wasm128, rows, half, to);
+        }
+        compiled(rows, half, to);
+    }
+    #[inline(always)]
+    fn pack(self, x: Two) -> [u32; 2] {
+        let x = self.round(x).map(|x| i32x4_trunc_sat_f32x4(x));
+        let words = i16x8_narrow_i32x4(x.0, x.1);
+        let words = u8x16_narrow_i16x8(words, words);
+        [
+            u32x4_extract_lane::<0>(words),
+            u32x4_extract_lane::<1>(words),
+        ]
     }
     #[inline(always)]
     fn split(self, x: Two) -> [[u32; 2]; 2] {

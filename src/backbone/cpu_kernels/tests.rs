@@ -3,8 +3,11 @@
 use std::cell::Cell;
 
 use super::panels::Order;
+use super::quads::SINGLE_PEAK;
 use super::simd::{Kernel, LANES, Simd, dispatch};
-use super::{DensePanels, Epilogue, QuantizedPanels, attention, layer_norm, math, reference};
+use super::{
+    DensePanels, Epilogue, Inputs, QuantizedPanels, attention, layer_norm, math, reference,
+};
 
 thread_local! {
     /// Whether this thread's kernels run on plain arrays.
@@ -129,7 +132,7 @@ fn int8_layers_agree_with_their_twin() {
                 let panels = QuantizedPanels::int8_in(order, &scales, &codes, inputs);
                 let what = format!("int8 {order:?}");
                 check_linear(&weights, inputs, bound, &what, |x, bias, epilogue| {
-                    panels.linear(x, bias, epilogue)
+                    panels.linear(x, Inputs::Any, bias, epilogue)
                 });
             }
         }
@@ -153,7 +156,7 @@ fn int4_layers_agree_with_their_twin() {
             let panels = QuantizedPanels::int4(&scales, &codes, inputs);
             assert!(panels.bytes() <= outputs.next_multiple_of(8) * inputs * 5 / 8);
             check_linear(&weights, inputs, 2e-4, "int4", |x, bias, epilogue| {
-                panels.linear(x, bias, epilogue)
+                panels.linear(x, Inputs::Any, bias, epilogue)
             });
         }
     }
@@ -170,12 +173,12 @@ fn largest_sums() {
         .flat_map(|(o, _)| [512, 516, 4608].map(|n| (*o, n)))
     {
         let panels = QuantizedPanels::int8_in(order, &[1.0; 4], &vec![0x80; 4 * inputs], inputs);
-        let y = panels.linear(&vec![-2.0; inputs], &[0.0; 4], Epilogue::None);
+        let y = panels.linear(&vec![-2.0; inputs], Inputs::Any, &[0.0; 4], Epilogue::None);
         let expected = 256.0 * inputs as f32;
         assert!(y.iter().all(|y| (y / expected - 1.0).abs() < 1e-5), "{y:?}");
         let scales = vec![1.0; 4 * 512 / 32];
         let panels = QuantizedPanels::int4(&scales, &[0; 4 * 512 / 2], 512);
-        let y = panels.linear(&[3.0; 512], &[0.0; 4], Epilogue::None);
+        let y = panels.linear(&[3.0; 512], Inputs::Any, &[0.0; 4], Epilogue::None);
         assert!(
             y.iter().all(|y| (y / (-24.0 * 512.0) - 1.0).abs() < 1e-5),
             "{y:?}"
@@ -183,11 +186,65 @@ fn largest_sums() {
     }
 }
 
+/// Activations of one piece: the twin multiplies what they are rounded to, so that nothing but sums is compared.
+#[test]
+fn activations_that_are_never_negative_are_rounded_to_7_bits() {
+    for inputs in INPUTS {
+        for (rows, outputs) in [(1, 4), (13, 12), (50, 384)] {
+            let codes = bytes(outputs * inputs, 1);
+            let scales: Vec<f32> = noise(outputs, 6).iter().map(|s| 0.01 * s).collect();
+            let weights: Vec<f32> = codes
+                .chunks_exact(inputs)
+                .zip(&scales)
+                .flat_map(|(row, scale)| row.iter().map(move |c| f32::from(*c as i8) * scale))
+                .collect();
+            let x: Vec<f32> = noise(rows * inputs, 4).iter().map(|x| x.max(0.0)).collect();
+            let rounded: Vec<f32> = x
+                .chunks_exact(inputs)
+                .flat_map(|row| {
+                    let peak = row.iter().copied().fold(0.0, f32::max);
+                    let factor = if peak > 0.0 { SINGLE_PEAK / peak } else { 0.0 };
+                    row.iter()
+                        .map(move |x| (x * factor).round_ties_even() * (peak / SINGLE_PEAK))
+                })
+                .collect();
+            let (bias, residual) = (noise(outputs, 2), noise(rows * outputs, 5));
+            let epilogue = Epilogue::ResidualRelu {
+                residual: &residual,
+            };
+            let panels = QuantizedPanels::int8_in(Order::Quads, &scales, &codes, inputs);
+            let expected = reference::linear(&rounded, &weights, &bias, epilogue);
+            let what = format!("{rows} x {inputs} x {outputs}");
+            twice(|| {
+                let y = panels.linear(&x, Inputs::NeverNegative, &bias, epilogue);
+                check(&y, &expected, 1e-5, &what);
+            });
+        }
+    }
+    // The largest sums: all weights -128, all activations 127 steps.
+    let panels = QuantizedPanels::int8_in(Order::Quads, &[1.0; 4], &vec![0x80; 4 * 4608], 4608);
+    let y = panels.linear(
+        &vec![2.0; 4608],
+        Inputs::NeverNegative,
+        &[0.0; 4],
+        Epilogue::None,
+    );
+    assert!(
+        y.iter().all(|y| (y / (-256.0 * 4608.0) - 1.0).abs() < 1e-5),
+        "{y:?}"
+    );
+}
+
 #[test]
 fn rows_of_zeros_give_the_bias() {
     for (order, _) in ORDERS {
         let panels = QuantizedPanels::int8_in(order, &[1.0; 4], &bytes(4 * 36, 1), 36);
-        let y = panels.linear(&[0.0; 72], &[1.0, 2.0, 3.0, 4.0], Epilogue::None);
+        let y = panels.linear(
+            &[0.0; 72],
+            Inputs::Any,
+            &[1.0, 2.0, 3.0, 4.0],
+            Epilogue::None,
+        );
         assert_eq!(y, [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
     }
 }

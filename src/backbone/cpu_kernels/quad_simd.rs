@@ -1,0 +1,116 @@
+//! Instructions on four outputs by four inputs, whatever the machine calls them: what `quads` is written over.
+
+use super::quads::{
+    HALF, HIGH_OFFSET, Half, Pieces, ROWS, SINGLE_ROWS, multiply_half, multiply_single,
+};
+use super::simd::{LANES, Plain, Simd};
+
+/// Instructions on four outputs by four inputs.
+pub trait QuadSimd: Simd {
+    /// Four i32.
+    type Q: Copy;
+    /// i8 [4 outputs, 4 inputs].
+    type B: Copy;
+
+    fn load_sums(self, from: &[i32; HALF]) -> Self::Q;
+    fn store_sums(self, sums: Self::Q, to: &mut [i32; HALF]);
+    fn load_quads(self, from: &[i8; 4 * HALF]) -> Self::B;
+    /// `acc + sum_i w[..][i] * x[i]`; `x` holds four values within 0..=127, the first in the lowest byte.
+    fn dot_quads(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q;
+    /// Adds `scale * (128 high + low)`.
+    fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]);
+    /// Rounds eight activations within -8191..=8191 and splits them.
+    fn split(self, x: Self::F) -> [Pieces; 2];
+    /// Rounds eight activations within 0..=127, four to a word, the first in the lowest byte.
+    fn pack(self, x: Self::F) -> [u32; 2];
+    /// [`multiply_half`], and a function of its own where that helps to keep the sums in registers.
+    fn multiply_half(self, rows: &[[Pieces; ROWS]], half: Half<'_>, to: &mut [[f32; LANES]; ROWS]);
+    /// [`multiply_single`], likewise.
+    fn multiply_single(
+        self,
+        rows: &[[u32; SINGLE_ROWS]],
+        half: Half<'_>,
+        to: &mut [[f32; LANES]; SINGLE_ROWS],
+    );
+}
+
+/// A computation over any [`QuadSimd`].
+pub trait QuadKernel {
+    fn run<S: QuadSimd>(self, s: S);
+}
+
+/// Whether products by quads are the fastest on this machine.
+pub fn fastest() -> bool {
+    #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+    return super::simd_wasm::has_quad_instruction();
+    #[cfg(not(all(target_arch = "wasm32", feature = "relaxed-simd")))]
+    return false;
+}
+
+pub(super) fn dispatch<K: QuadKernel>(kernel: K) {
+    #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+    super::simd_wasm::run_quads(kernel);
+    #[cfg(not(all(target_arch = "wasm32", feature = "relaxed-simd")))]
+    kernel.run(Plain);
+}
+
+impl QuadSimd for Plain {
+    type Q = [i32; HALF];
+    type B = [i8; 4 * HALF];
+
+    #[inline(always)]
+    fn load_sums(self, from: &[i32; HALF]) -> Self::Q {
+        *from
+    }
+    #[inline(always)]
+    fn store_sums(self, sums: Self::Q, to: &mut [i32; HALF]) {
+        *to = sums;
+    }
+    #[inline(always)]
+    fn load_quads(self, from: &[i8; 4 * HALF]) -> Self::B {
+        *from
+    }
+    #[inline(always)]
+    fn dot_quads(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q {
+        debug_assert_eq!(x & 0x8080_8080, 0);
+        let x = x.to_le_bytes().map(i32::from);
+        std::array::from_fn(|o| {
+            let products = x.iter().zip(&w[4 * o..]).map(|(x, w)| x * i32::from(*w));
+            acc[o] + products.sum::<i32>()
+        })
+    }
+    #[inline(always)]
+    fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]) {
+        for (o, to) in to.iter_mut().enumerate() {
+            *to += scale[o] * ((high[o] << 7) + low[o]) as f32;
+        }
+    }
+    #[inline(always)]
+    fn multiply_half(self, rows: &[[Pieces; ROWS]], half: Half<'_>, to: &mut [[f32; LANES]; ROWS]) {
+        multiply_half(self, rows, half, to);
+    }
+    #[inline(always)]
+    fn multiply_single(
+        self,
+        rows: &[[u32; SINGLE_ROWS]],
+        half: Half<'_>,
+        to: &mut [[f32; LANES]; SINGLE_ROWS],
+    ) {
+        multiply_single(self, rows, half, to);
+    }
+    #[inline(always)]
+    fn pack(self, x: Self::F) -> [u32; 2] {
+        let x = x.map(|x| x.round_ties_even() as u8);
+        [0, 4].map(|first| u32::from_le_bytes(std::array::from_fn(|i| x[first + i])))
+    }
+    #[inline(always)]
+    fn split(self, x: Self::F) -> [Pieces; 2] {
+        let x = x.map(|x| x.round_ties_even() as i32 + (HIGH_OFFSET << 7));
+        [0, 4].map(|first| {
+            let of = |shift: i32| {
+                u32::from_le_bytes(std::array::from_fn(|i| (x[first + i] >> shift & 127) as u8))
+            };
+            [of(0), of(7)]
+        })
+    }
+}
