@@ -34,7 +34,7 @@ const rounds = Number(values.rounds), limitMs = 1000 * Number(values.limit), onl
 const sum = (list) => list.reduce((a, b) => a + b, 0);
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** Ours and theirs take turns in this order. Theirs are the graphs that are there; transformers.js, on the same runtime, gets one form of each. */
+/** Ours and theirs take turns in this order. Theirs are the graphs that are there; transformers.js, on the same runtime, gets the fused form alone. */
 function configurations(group, arch) {
   const ours = ["f32", "int8", "int4"].map((precision) => ({ side: "ours", device: group, precision, form: "" }));
   const devices = group === "cpu" ? ["wasm-1", "wasm-2"] : ["webgpu"];

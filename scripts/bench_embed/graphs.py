@@ -6,7 +6,7 @@ What: of a backbone's tensors, `write` makes the graph in the forms and precisio
     fused    attention as com.microsoft.MultiHeadAttention, as onnxruntime's own optimizer would write it
 
     f32      as it is
-    int8     quantize_dynamic: weights by channel, activations when it runs
+    int8     quantize_dynamic: weights by channel (those of convolutions as a whole), activations when it runs
     nbits8   MatMulNBits with 8 bits in blocks of 32, computed in int8 where the provider can
     int4     MatMulNBits with 4 bits, likewise
     static8  quantize_static: QLinearConv, activations scaled by what one image gives; ResNets alone, as is usual for them

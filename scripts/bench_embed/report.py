@@ -27,6 +27,8 @@ NAMES = {"ours": "ours", "ort": "onnxruntime-web", "tjs": "transformers.js"}
 
 
 def read(folder):
+    if not (folder / "results.json").exists():
+        return None, []
     lines = [json.loads(line) for line in (folder / "results.json").read_text().splitlines()]
     return lines[0]["machine"], lines[1:]
 
@@ -87,6 +89,13 @@ def table(machine, lines):
     return "\n".join(out) + "\n"
 
 
+def rivals_of(ours, lines):
+    """Their lines that ours is compared with: of the same precision, but 8 bits for a ResNet's 4."""
+    there = [line for line in lines if line["side"] != "ours" and line["arch"] == ours["arch"]]
+    precision = "int8" if ours["precision"] == "int4" and any(line["precision"] == "static8" for line in there) else ours["precision"]
+    return [line for line in there if line["precision"] in SAME[precision]]
+
+
 def ratios(lines):
     """Lines of text, each our figure over the better of theirs."""
     measures = {
@@ -95,9 +104,7 @@ def ratios(lines):
         "first result": total_first,
     }
     for ours in (line for line in lines if line["side"] == "ours"):
-        there = [line for line in lines if line["side"] != "ours" and line["arch"] == ours["arch"]]
-        rivals = [line for line in there if line["precision"] in SAME[ours["precision"]]]
-        rivals = rivals or [line for line in there if line["precision"] in SAME["int8"]]
+        rivals = rivals_of(ours, lines)
         provider = {"cpu": "wasm-1", "webgpu": "webgpu"}[ours["device"]]
         kinds = {provider: [line for line in rivals if line["device"] == provider], "any": rivals}
         for kind, of_kind in kinds.items():
@@ -112,7 +119,7 @@ def ratios(lines):
 
 
 def summary(lines):
-    """A short table for each kind of device: ours beside the fastest form of each of theirs on as many threads."""
+    """A short table for each kind of device: ours beside the fastest form that was measured of theirs on as many threads."""
     out = []
     for device, provider in (("cpu", "wasm-1"), ("webgpu", "webgpu")):
         out += [
@@ -120,8 +127,7 @@ def summary(lines):
             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
         ]
         for ours in (line for line in lines if line["side"] == "ours" and line["device"] == device):
-            there = [line for line in lines if line["arch"] == ours["arch"] and line["device"] == provider]
-            alike = [line for line in there if line["precision"] in SAME[ours["precision"]]]
+            alike = [line for line in rivals_of(ours, lines) if line["device"] == provider]
             cells = []
             for measure in (lambda line: median(line["runs"]), total_first):
                 times = [measure(ours)]
@@ -188,13 +194,14 @@ def bars(lines):
 def main():
     folder = pathlib.Path(sys.argv[1])
     machine, lines = read(folder)
-    if not lines:
+    known = folder / "native.json"
+    if not lines and not known.exists():
         sys.exit("report.py: nothing was measured")
-    text = table(machine, lines)
+    text = table(machine, lines) if lines else ""
     (folder / "table.md").write_text(text)
-    short = summary(lines)
-    if (folder / "native.json").exists():
-        short += "\n" + native(folder / "native.json")
+    short = summary(lines) if lines else ""
+    if known.exists():
+        short += "\n" + native(known)
     (folder / "summary.md").write_text(short)
     if any(line["runs"] or "firstMs" in line for line in lines):
         (folder / "bars.svg").write_text(bars(lines))

@@ -98,7 +98,7 @@ def measure(tool, quality, exact, options):
     answers = tool.ask(everyone, quality, 100)
     further = answers[1:]
     row = {
-        "method": f"data-attribution {quality}", **recalls([rows_of(a) for a in answers], exact["ids"], (10, 100)),
+        "method": f"data-attribution {quality}", "queries": len(everyone), **recalls([rows_of(a) for a in answers], exact["ids"], (10, 100)),
         "estimated recall": mean(answers, "completeness", "estimatedRecall"), "rows read": mean(answers, "completeness", "rowsRead"),
         "reranked": {"mean": mean(answers, "completeness", "reranked"), "median": float(np.median([a["completeness"]["reranked"] for a in answers]))},
         "seconds, native": float(np.median([a["timings"]["totalMs"] for a in further])) / 1e3,

@@ -5,7 +5,7 @@
 
 `pack --structure clustered` reads the .npy and writes the whole index with names; faiss trains and fills IVF4096 + PQ64 (IVF1024 below half a
 million rows) from the same file, read as a memory map, and writes it. faiss is timed with its defaults (up to 256 training rows a
-list) only with --defaults, and with 39 rows a list, the least it takes without a warning. Wall time and peak memory are those of /usr/bin/time. The file is
+list) only with --defaults, and with 39 rows a list, the least it takes without a warning, or as many as there are. Wall time and peak memory are those of /usr/bin/time. The file is
 read once beforehand, so that nobody pays for a cold disk.
 """
 

@@ -46,6 +46,7 @@ def features(folder, options):
     subprocess.run([options.tool, "extract", "--model", options.model, "--images", folder, "-o", out], check=True)
     order = [int(Path(line).stem) for line in (out / "database.txt").read_text().split("\n") if line]
     rows = np.empty_like(np.load(out / "database.npy"))
+    assert sorted(order) == list(range(len(rows))), f"{folder}: features of other images"
     rows[order] = np.load(out / "database.npy")
     return normalised(rows).astype("<f4")
 

@@ -49,7 +49,8 @@ def recall(row, k):
 
 def name_of(row):
     lists = f", {row['probes']} lists" if row.get("probes") else ""
-    return row["method"] + lists + (f", {row['reranked']} reranked" if isinstance(row.get("reranked"), int) and row["reranked"] else "")
+    few = f", {row['queries']} queries" if row.get("queries", 200) < 200 else ""
+    return row["method"] + few + lists + (f", {row['reranked']} reranked" if isinstance(row.get("reranked"), int) and row["reranked"] else "")
 
 
 def method_rows(rows):

@@ -1,7 +1,7 @@
-//! Which tensors make a network, once for all implementations of it.
+//! Which tensors make a network, once for Burn's implementation and the CPU's.
 //!
-//! An implementation says how it takes a layer by its name ([`Layers`]); what the layers are called and how they hang
-//! together stands here alone. Names are those of a model's head (FORMAT.md).
+//! An implementation says how it takes a layer by its name ([`Layers`]); which layers there are stands here. Names are those of a
+//! model's head (FORMAT.md). The GPU's graphs name tensors where they are used: they record calls, and hold no layers.
 
 use super::load::bad;
 use crate::error::Result;

@@ -5,7 +5,7 @@
 //! -8191..=8191 of its row's largest magnitude, and `x + 8192` is taken in two pieces of seven bits, so that
 //! `x = 128 (high - 64) + low`: the sums of the high pieces begin at -64 times the sum of the weights. All that is exact
 //! in i32, so the result differs from the f32 product of the same weights by the rounding of x alone, about 4e-4 of its
-//! size. Activations that are never negative, those of a ResNet, can be taken in one piece of seven bits, for half the work: they
+//! size. Activations that are never negative, those in a ResNet's blocks, can be taken in one piece of seven bits, for half the work: they
 //! are rounded by 4e-3 of their row's largest. Invariants: those of `panels`; pieces are within 0..=127, where the relaxed
 //! instruction is exact on all machines.
 
@@ -27,6 +27,7 @@ pub const HALF: usize = LANES / 2;
 const PEAK: f32 = 8191.0;
 /// Largest activation of one piece.
 pub const SINGLE_PEAK: f32 = 127.0;
+const _: () = assert!(SINGLE_PEAK < 128.0, "the instruction takes seven bits");
 /// What the high pieces are too large by.
 pub(super) const HIGH_OFFSET: i32 = 64;
 

@@ -190,7 +190,8 @@ fn largest_sums() {
 #[test]
 fn activations_that_are_never_negative_are_rounded_to_7_bits() {
     for inputs in INPUTS {
-        for (rows, outputs) in [(1, 4), (13, 12), (50, 384)] {
+        // The last are several blocks of rows.
+        for (rows, outputs) in [(1, 4), (13, 12), (50, 384), (1100, 4)] {
             let codes = bytes(outputs * inputs, 1);
             let scales: Vec<f32> = noise(outputs, 6).iter().map(|s| 0.01 * s).collect();
             let weights: Vec<f32> = codes
