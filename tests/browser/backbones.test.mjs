@@ -13,6 +13,8 @@ import { makeSite, native, ROOT, run } from "./toy.mjs";
 const TOLERANCE = 2e-4;
 /** The same for 8-bit weights by relaxed SIMD, which rounds activations to 14 bits. */
 const TOLERANCE_14_BITS = 4e-4;
+/** And in a ResNet's blocks to 7 bits, where the machine has the instruction: .006 was measured with eight channels, scores lying .1 apart. */
+const TOLERANCE_7_BITS = 1e-2;
 let browser, server, site, images;
 
 before(async () => {
@@ -64,7 +66,8 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
         assert.equal(info.device, device, JSON.stringify(info));
         const module = server.requests.slice(asked).find((path) => path.endsWith(".wasm"));
         assert.equal(module.includes("relaxed"), before !== NO_RELAXED_SIMD, module);
-        const tolerance = device === "cpu" && precision === "int8" && !before ? TOLERANCE_14_BITS : TOLERANCE;
+        const bytes = device === "cpu" && precision === "int8" && !before;
+        const tolerance = !bytes ? TOLERANCE : backbone === "toy-resnet" ? TOLERANCE_7_BITS : TOLERANCE_14_BITS;
         for (const [i, image] of images.entries()) {
           const result = await attribute(page, `${server.url}/demo/queries/${image.split("/").at(-1)}`, { topK: 600 });
           assert.equal(result.error, undefined, result.message);
