@@ -9,6 +9,7 @@ use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::SubtleCrypto;
 
+use super::release::release;
 use super::verified_cache::settle;
 use crate::error::Result;
 use crate::format::FileRef;
@@ -24,6 +25,13 @@ impl Copied {
     /// The copy of `bytes`.
     pub(super) fn of(&self, bytes: &[u8]) -> &Uint8Array {
         self.0.get_or_init(|| Uint8Array::from(bytes))
+    }
+
+    /// Frees the copy.
+    pub(super) fn release(self) {
+        if let Some(copy) = self.0.get() {
+            release(copy);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{AbortSignal, RequestCache};
 
 use super::RowRange;
+use super::release::release;
 use super::retry_after::pause_asked_ms;
 use super::transfer::{Body, Sending};
 use crate::error::{Error, Result};
@@ -278,6 +279,7 @@ impl Fetcher {
             let start = bytes.len();
             bytes.resize(start + chunk.length() as usize, 0);
             chunk.copy_to(&mut bytes[start..]);
+            release(&chunk);
             on_bytes(length);
         }
         Ok(bytes)

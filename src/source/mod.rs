@@ -13,6 +13,8 @@ pub mod folder;
 #[cfg(target_arch = "wasm32")]
 pub mod http;
 #[cfg(target_arch = "wasm32")]
+mod release;
+#[cfg(target_arch = "wasm32")]
 mod transfer;
 #[cfg(target_arch = "wasm32")]
 mod verified_cache;

@@ -79,7 +79,7 @@ impl Body {
             return Ok(None);
         }
         let piece = js_sys::Reflect::get(&part, &"value".into());
-        Ok(Some(js_sys::Uint8Array::new(&self.failing(piece)?)))
+        self.failing(piece)?.dyn_into().map(Some)
     }
 
     /// A stream that has failed cannot be cancelled.

@@ -18,6 +18,7 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Cache, CacheStorage, Request, Response};
 
 use super::browser_digest::{Copied, verify};
+use super::release::release;
 use crate::format::FileRef;
 
 /// Name of the cache; rises with the format.
@@ -58,7 +59,10 @@ impl VerifiedCache {
     /// The verified bytes of `file`, stored under `url`.
     pub async fn get(&self, url: &str, file: &FileRef) -> Option<Vec<u8>> {
         let bytes = self.get_unpinned(url).await?;
-        if verify(file, &bytes, &Copied::default()).await.is_ok() {
+        let copied = Copied::default();
+        let verified = verify(file, &bytes, &copied).await;
+        copied.release();
+        if verified.is_ok() {
             return Some(bytes);
         }
         self.delete(url).await;
@@ -84,10 +88,13 @@ impl VerifiedCache {
         let cache = self.cache.as_ref()?;
         let response: Response = settle(cache.match_with_str(url)).await?.dyn_into().ok()?;
         let buffer = settle(response.array_buffer().ok()?).await?;
-        Some(Uint8Array::new(&buffer).to_vec())
+        let body = Uint8Array::new(&buffer);
+        let bytes = body.to_vec();
+        release(&body);
+        Some(bytes)
     }
 
-    /// Begins to store `bytes` under `url`; waits only where too many files are being stored.
+    /// Begins to store `bytes` under `url`, and frees them then; waits only where too many files are being stored.
     pub async fn put_beside(&self, url: String, bytes: Uint8Array) {
         if self.stored.borrow().len() >= STORED_AT_A_TIME {
             self.settled().await;
@@ -97,6 +104,7 @@ impl VerifiedCache {
         let cache = self.clone();
         spawn_local(async move {
             cache.put(&url, &bytes).await;
+            release(&bytes);
             // Nobody may be waiting.
             let _ = done.send(());
         });
