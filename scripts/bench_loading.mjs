@@ -5,7 +5,7 @@
 // Backbones of full size with generated weights. While an index is opened, the heaps of the page and of the worker, and the array buffers
 // that they hold, are read every few milliseconds through the browser's own protocol; a sample waits until the thread is idle, so what
 // lives and dies within one task is not seen. The module's memory is read after a query: it never shrinks, so that is its peak. Writes
-// loading.json and prints a line for each; the goal on a GPU is the largest file and 32 MB. Wants a built project and its
+// loading.json and prints a line for each; the goal on a GPU, for all of them together, is the largest file and 32 MB. Wants a built project and its
 // demo (scripts/demo --no-serve).
 
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
