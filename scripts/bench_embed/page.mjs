@@ -66,10 +66,5 @@ export const tjs = {
     };
     return performance.now() - start;
   },
-  async run({ axes }) {
-    const start = performance.now();
-    const feature = await window.embed();
-    const ms = performance.now() - start;
-    return { ms, wallMs: ms, feature: axes ? Array.from(feature) : null };
-  },
+  run: ort.run,
 };

@@ -94,8 +94,8 @@ impl Activations<ROWS> for Signed {
 
     #[inline(always)]
     fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [Pieces]) -> f32 {
-        split_row::<_, ROWS>(x, r, tile, PEAK, largest(s, x), |x, inverse| {
-            s.split(s.mul(s.load_part(x), s.splat(inverse)))
+        store_row(s, x, r, tile.as_chunks_mut::<ROWS>().0, PEAK, |x| {
+            s.split(x)
         })
     }
     #[inline(always)]
@@ -121,9 +121,8 @@ impl Activations<SINGLE_ROWS> for Single {
 
     #[inline(always)]
     fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [u32]) -> f32 {
-        split_row::<_, SINGLE_ROWS>(x, r, tile, SINGLE_PEAK, largest(s, x), |x, inverse| {
-            s.pack(s.mul(s.load_part(x), s.splat(inverse)))
-        })
+        let tile = tile.as_chunks_mut::<SINGLE_ROWS>().0;
+        store_row(s, x, r, tile, SINGLE_PEAK, |x| s.pack(x))
     }
     #[inline(always)]
     fn starts<S: QuadSimd>(_: S, _: &[i8], _: usize, _: &mut [i32]) {}
@@ -284,20 +283,21 @@ pub fn multiply_single<S: QuadSimd>(
     }
 }
 
-/// Stores eight activations at a time, times `whole / peak`, as row `r` of `tile` [K / 4, R]; returns the step.
+/// Rounds a row so that its largest magnitude becomes `whole`, as row `r` of `tile` [K / 4]; returns the step.
 #[inline(always)]
-fn split_row<W, const R: usize>(
+fn store_row<S: QuadSimd, W, const R: usize>(
+    s: S,
     x: &[f32],
     r: usize,
-    tile: &mut [W],
+    tile: &mut [[W; R]],
     whole: f32,
-    peak: f32,
-    words: impl Fn(&[f32], f32) -> [W; 2],
+    words: impl Fn(S::F) -> [W; 2],
 ) -> f32 {
+    let peak = largest(s, x);
     // A row of zeros keeps its zeros.
-    let inverse = if peak > 0.0 { whole / peak } else { 0.0 };
-    for (x, to) in x.chunks(LANES).zip(tile.chunks_mut(2 * R)) {
-        for (to, word) in to.as_chunks_mut::<R>().0.iter_mut().zip(words(x, inverse)) {
+    let inverse = s.splat(if peak > 0.0 { whole / peak } else { 0.0 });
+    for (x, to) in x.chunks(LANES).zip(tile.chunks_mut(2)) {
+        for (to, word) in to.iter_mut().zip(words(s.mul(s.load_part(x), inverse))) {
             to[r] = word;
         }
     }

@@ -117,17 +117,22 @@ fn dense_layers_agree_with_their_twin_to_1e_5() {
     }
 }
 
+/// Codes [outputs, inputs], scales [outputs], and the weights that they stand for.
+fn int8_matrix(outputs: usize, inputs: usize) -> (Vec<u8>, Vec<f32>, Vec<f32>) {
+    let codes = bytes(outputs * inputs, 1);
+    let scales: Vec<f32> = noise(outputs, 6).iter().map(|s| 0.01 * s).collect();
+    let rows = codes.chunks_exact(inputs).zip(&scales);
+    let weights =
+        rows.flat_map(|(row, scale)| row.iter().map(move |c| f32::from(*c as i8) * scale));
+    let weights = weights.collect();
+    (codes, scales, weights)
+}
+
 #[test]
 fn int8_layers_agree_with_their_twin() {
     for inputs in INPUTS {
         for outputs in OUTPUTS {
-            let codes = bytes(outputs * inputs, 1);
-            let scales: Vec<f32> = noise(outputs, 6).iter().map(|s| 0.01 * s).collect();
-            let weights: Vec<f32> = codes
-                .chunks_exact(inputs)
-                .zip(&scales)
-                .flat_map(|(row, scale)| row.iter().map(move |c| f32::from(*c as i8) * scale))
-                .collect();
+            let (codes, scales, weights) = int8_matrix(outputs, inputs);
             for (order, bound) in ORDERS {
                 let panels = QuantizedPanels::int8_in(order, &scales, &codes, inputs);
                 let what = format!("int8 {order:?}");
@@ -192,13 +197,7 @@ fn activations_that_are_never_negative_are_rounded_to_7_bits() {
     for inputs in INPUTS {
         // The last are several blocks of rows.
         for (rows, outputs) in [(1, 4), (13, 12), (50, 384), (1100, 4)] {
-            let codes = bytes(outputs * inputs, 1);
-            let scales: Vec<f32> = noise(outputs, 6).iter().map(|s| 0.01 * s).collect();
-            let weights: Vec<f32> = codes
-                .chunks_exact(inputs)
-                .zip(&scales)
-                .flat_map(|(row, scale)| row.iter().map(move |c| f32::from(*c as i8) * scale))
-                .collect();
+            let (codes, scales, weights) = int8_matrix(outputs, inputs);
             let x: Vec<f32> = noise(rows * inputs, 4).iter().map(|x| x.max(0.0)).collect();
             let rounded: Vec<f32> = x
                 .chunks_exact(inputs)
