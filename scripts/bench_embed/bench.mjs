@@ -158,7 +158,15 @@ async function again(entry) {
 
 const cosine = (a, b) => a && b && sum(a.map((x, i) => x * b[i])) / Math.sqrt(sum(a.map((x) => x * x)) * sum(b.map((x) => x * x)));
 
+/** Reads all that an architecture's pages will ask for, so that no first result waits for a cold disk. */
+function warm(arch) {
+  for (const entry of readdirSync(join(folder, arch), { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) readFileSync(join(entry.parentPath ?? entry.path, entry.name));
+  }
+}
+
 async function measure(arch, group, references) {
+  warm(arch);
   const { dimension } = JSON.parse(readFileSync(join(folder, arch, "spec.json"), "utf8"));
   const entries = configurations(group, arch).map((c) => ({ spentMs: 0, line: { arch, ...c, runs: [], cpuMs: [] } }));
   const say = ({ line }) => console.log(`${arch} ${nameOf(line)}: ${line.stopped ?? ""} open ${line.openMs?.toFixed(0)}, first ${line.firstMs?.toFixed(0)}, `

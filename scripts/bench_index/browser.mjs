@@ -2,16 +2,20 @@
 //
 //     node scripts/bench_index/browser.mjs INDEX DATA OUT.json [--visits 3] [--qualities fast,balanced,exact] [--devices cpu,webgpu]
 //
-// A visit opens the index in a page with empty caches, asks one query (cold), then two others (further). Its clock starts before the library is
+// A visit opens the index in a browser with empty caches, asks one query (cold), then two others (further). Its clock starts before the library is
 // loaded, so the first times hold the module and the head of the index. Bytes are those of the bodies that the server sent,
 // items of the hits included; the library's own files are counted apart. Each visit is made at 50 Mbit/s and 40 ms,
-// on a host with ranges and on one that ignores them, and at full speed, for the time that computing takes. `exact`, which reads everything, gets one
-// visit, on the CPU, at 50 Mbit/s. What share of each provisional list is in the true top, and what it took to get there, gives the curve.
+// over HTTP/2 as most hosts have it, over HTTP/1.1, there also on a host that ignores ranges, and at full speed, for the time that computing takes.
+// `exact`, which reads everything, gets one visit, on the CPU, at 50 Mbit/s. What share of each provisional list is in the true top, and what it took
+// to get there, gives the curve. No driver is attached to the browser: one that watches requests makes each cost twice as much.
 
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { launch, openPage } from "../../tests/browser/browser.mjs";
+import { CHROMIUM, FLAGS } from "../../tests/browser/browser.mjs";
 import { RANGE_FAULTS, startServer } from "../../tests/browser/server.mjs";
 import { ROOT } from "../../tests/browser/toy.mjs";
 
@@ -19,6 +23,7 @@ const LINE = { latencyMs: 40, bitsPerSecond: 50e6 };
 const TOP = 100;
 /** Answers and cache entries that are still on their way when a query ends. */
 const SETTLE_MS = 1000;
+const VISIT_MS = 900_000;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -47,77 +52,99 @@ function makeSite(folder) {
   for (const entry of readdirSync(join(ROOT, "www"))) {
     if (entry !== "demo") cpSync(join(ROOT, "www", entry), join(folder, entry), { recursive: true });
   }
-  writeFileSync(join(folder, "blank.html"), "<!doctype html><title>benchmark</title>");
+  writeFileSync(join(folder, "visit.html"), `<!doctype html><title>benchmark</title><script type="module">(${visiting})();</script>`);
   symlinkSync(resolve(index), join(folder, "index"));
+}
+
+/** A key for HTTP/2, which browsers have over TLS alone. */
+function certificate(folder) {
+  const [key, cert] = ["key.pem", "certificate.pem"].map((name) => join(folder, name));
+  execFileSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", cert], { stdio: "ignore" });
+  return { key: readFileSync(key), cert: readFileSync(cert) };
 }
 
 makeSite(join(data, "site"));
 const queries = readNpy(join(data, "queries.npy"));
 const truth = JSON.parse(readFileSync(join(data, "exact.json"), "utf8"));
-const server = await startServer(join(data, "site"));
-const browser = await launch();
+const servers = { 1: await startServer(join(data, "site")), 2: await startServer(join(data, "site"), certificate(data)) };
 const sum = (list) => list.reduce((a, b) => a + b, 0);
 const mean = (list) => (list.length ? sum(list) / list.length : null);
 const median = (list) => (list.length ? [...list].sort((a, b) => a - b)[list.length >> 1] : null);
 
-/** What the server has sent of the index. */
-function served() {
-  const own = server.answered.filter(({ path }) => path.startsWith("/index/"));
-  const program = server.answered.filter(({ path }) => !path.startsWith("/index/"));
-  return { bytes: sum(own.map((a) => a.bytes)), requests: own.length, programBytes: sum(program.map((a) => a.bytes)) };
-}
+// ---- a visit ------------------------------------------------------------------------------------
 
-/** One query, with the opening of the index where `device` is given. */
-async function ask(page, notes, number, quality, device) {
-  const before = served();
-  const start = performance.now();
-  notes.length = 0;
-  const result = await page.evaluate(async ([query, names, options, device]) => {
-    const wanted = new Set(names);
-    const right = (hits) => hits.filter((hit) => wanted.has(hit.name)).length;
-    const recall = (hits) => right(hits) / names.length;
-    try {
-      if (device) {
-        const { Attributor } = await import("/data-attribution.js");
-        window.attributor = await Attributor.open("/index/manifest.json", { device });
-      }
-      const onProgress = (event) => event.type === "hits" && window.note(right(event.hits) / Math.max(1, event.hits.length));
-      const result = await window.attributor.attribute(Float32Array.from(query), { ...options, onProgress });
-      const { completeness, timings, device: used } = result;
-      return { recall: recall(result.hits), completeness, timings, used };
-    } catch (error) {
-      return { error: `${error.code ?? error.name}: ${error.message}` };
+/** Runs in the page: asks what job.json says, and posts when what happened. Times are those of the wall. */
+async function visiting() {
+  const job = await (await fetch("/job.json")).json();
+  const now = () => performance.timeOrigin + performance.now();
+  const asked = [];
+  let attributor;
+  try {
+    for (const { query, names } of job.queries) {
+      const wanted = new Set(names), way = [];
+      const right = (hits) => hits.filter((hit) => wanted.has(hit.name)).length;
+      const start = now();
+      const { Attributor } = await import("/data-attribution.js");
+      attributor ??= await Attributor.open("/index/manifest.json", { device: job.device });
+      const onProgress = (event) => event.type === "hits" && way.push({ at: now(), right: right(event.hits) / Math.max(1, event.hits.length) });
+      const { hits, completeness, timings, device } = await attributor.attribute(Float32Array.from(query), { topK: job.top, quality: job.quality, onProgress });
+      const end = now();
+      await new Promise((done) => setTimeout(done, job.settleMs));
+      asked.push({ start, end, settled: now(), way, recall: right(hits) / names.length, completeness, timings, used: device });
     }
-  }, [queries[number], truth[number].map((row) => `img/${row}.jpg`), { topK: TOP, quality }, device]);
-  const end = performance.now();
-  if (result.error) throw new Error(`${quality} on ${device ?? "the same device"}: ${result.error}`);
-  await new Promise((done) => setTimeout(done, SETTLE_MS));
-  const after = served();
-  const way = notes.map(({ at, bytes, right }) => ({ seconds: (at - start) / 1e3, bytes: bytes - before.bytes, right }));
-  return {
-    ...result, way, seconds: (end - start) / 1e3, firstSeconds: way[0]?.seconds ?? null, firstBytes: way[0]?.bytes ?? null,
-    bytes: after.bytes - before.bytes, requests: after.requests - before.requests, programBytes: after.programBytes - before.programBytes,
-  };
+    await fetch(job.answerTo, { method: "POST", body: JSON.stringify({ asked }) });
+  } catch (error) {
+    await fetch(job.answerTo, { method: "POST", body: JSON.stringify({ error: `${error.code ?? error.name}: ${error.message}` }) });
+  }
 }
 
-async function visit(number, { device, quality, line, ranges }) {
+/** What the page at `url` posts, in a browser of its own. */
+async function inBrowser(url, job) {
+  const profile = mkdtempSync(join(tmpdir(), "data-attribution-visit-"));
+  const collector = createServer();
+  await new Promise((done) => collector.listen(0, "127.0.0.1", done));
+  const posted = new Promise((done) => collector.on("request", (request, response) => {
+    const parts = [];
+    request.on("data", (part) => parts.push(part)).on("end", () => {
+      response.writeHead(204, { "Access-Control-Allow-Origin": "*" }).end();
+      done(JSON.parse(Buffer.concat(parts)));
+    });
+  }));
+  writeFileSync(join(data, "site/job.json"), JSON.stringify({ ...job, answerTo: `http://localhost:${collector.address().port}/` }));
+  const flags = [...FLAGS, "--headless", "--ignore-certificate-errors", `--user-data-dir=${profile}`];
+  const browser = spawn(CHROMIUM, [...flags, url], { stdio: "ignore", detached: true });
+  const ended = new Promise((done) => browser.once("exit", () => done({ error: "the browser ended" })));
+  let timer;
+  const late = new Promise((done) => { timer = setTimeout(() => done({ error: `nothing after ${VISIT_MS / 1e3} s` }), VISIT_MS); });
+  const result = await Promise.race([posted, ended, late]);
+  clearTimeout(timer);
+  // With all its processes.
+  try { process.kill(-browser.pid, "SIGKILL"); } catch { /* ended */ }
+  await ended;
+  collector.close();
+  rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 });
+  if (result.error) throw new Error(result.error);
+  return result.asked;
+}
+
+async function visit(number, { device, quality, line, ranges, http }) {
+  const server = servers[http];
   server.reset();
   if (line) Object.assign(server.line, LINE);
   if (!ranges) server.faults.set("/index/fine/", RANGE_FAULTS.ignore);
-  const { context, page, problems } = await openPage(browser, `${server.url}/blank.html`);
-  const notes = [];
-  await page.exposeFunction("note", (right) => void notes.push({ at: performance.now(), bytes: served().bytes, right }));
-  try {
-    const first = number * 3;
-    const cold = await ask(page, notes, first % queries.length, quality, device);
-    if (quality === "exact") return { cold, further: [] };
-    const further = [];
-    for (const at of [first + 1, first + 2]) further.push(await ask(page, notes, at % queries.length, quality));
-    return { cold, further };
-  } finally {
-    for (const problem of problems) console.error(`console: ${problem}`);
-    await context.close();
-  }
+  const numbers = [0, 1, 2].slice(0, quality === "exact" ? 1 : 3).map((i) => (number * 3 + i) % queries.length);
+  const asked = numbers.map((i) => ({ query: queries[i], names: truth[i].map((row) => `img/${row}.jpg`) }));
+  const answers = await inBrowser(`${server.url}/visit.html`, { device, quality, top: TOP, settleMs: SETTLE_MS, queries: asked });
+  const sent = (from, to, own = true) => server.answered.filter(({ path, at }) => at >= from && at < to && path.startsWith("/index/") === own);
+  const bytes = (list) => sum(list.map((answer) => answer.bytes));
+  const [cold, ...further] = answers.map(({ start, end, settled, way, ...rest }) => {
+    const shown = way.map(({ at, right }) => ({ seconds: (at - start) / 1e3, bytes: bytes(sent(start, at)), right }));
+    return {
+      ...rest, way: shown, seconds: (end - start) / 1e3, firstSeconds: shown[0]?.seconds ?? null, firstBytes: shown[0]?.bytes ?? null,
+      bytes: bytes(sent(start, settled)), requests: sent(start, settled).length, programBytes: bytes(sent(start, settled, false)),
+    };
+  });
+  return { cold, further };
 }
 
 function summary(list) {
@@ -131,14 +158,14 @@ function summary(list) {
 
 const results = [];
 const settings = [
-  { line: true, ranges: true }, { line: true, ranges: false }, { line: false, ranges: true },
+  { http: 2, line: true, ranges: true }, { http: 1, line: true, ranges: true }, { http: 1, line: true, ranges: false }, { http: 2, line: false, ranges: true },
 ];
 for (const device of values.devices.split(",")) {
   for (const quality of values.qualities.split(",")) {
-    for (const { line, ranges } of settings) {
+    for (const { http, line, ranges } of settings) {
       const once = quality === "exact";
-      if (once && (device !== "cpu" || !line || !ranges)) continue;
-      const terms = { device, quality, line, ranges };
+      if (once && (device !== "cpu" || http === 1 || !line)) continue;
+      const terms = { device, quality, http, line, ranges };
       try {
         const all = [];
         for (let i = 0; i < (once ? 1 : visits); i++) all.push(await visit(i, terms));
@@ -154,6 +181,5 @@ for (const device of values.devices.split(",")) {
     }
   }
 }
-await browser.close();
-await server.close();
+for (const each of Object.values(servers)) await each.close();
 if (results.some((row) => row.error)) process.exitCode = 1;

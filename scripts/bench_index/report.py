@@ -80,6 +80,7 @@ def coverage_rows(ours):
 def browser_rows(rows):
     for row in rows:
         where = ("50 Mbit/s, 40 ms" if row["line"] else "no limit") + ("" if row["ranges"] else ", no Range")
+        where += f", HTTP/{row.get('http', 1)}"
         if "error" in row:
             yield row["device"], row["quality"], where, row["error"], *["–"] * 6
             continue
@@ -132,7 +133,7 @@ def curves(folder):
     for row in ours or []:
         yield row["method"], [(p["cold bytes"], p["recall@100"]["mean"]) for p in [row, *row["points"]]]
     for row in browser or []:
-        if row.get("ways") and row["device"] == "cpu" and row["line"] and row["ranges"] and row["quality"] != "exact":
+        if row.get("ways") and row["device"] == "cpu" and row.get("http") == 2 and row["line"] and row["quality"] != "exact":
             # At whatever bytes any visit had something new to show, what all showed then.
             at = sorted({p["bytes"] for way in row["ways"] for p in way if p["bytes"] >= max(way[0]["bytes"] for way in row["ways"])})
             shown = lambda way, b: [p["right"] for p in way if p["bytes"] <= b][-1]

@@ -13,8 +13,10 @@ use web_sys::{AbortSignal, RequestCache};
 
 use super::RowRange;
 use super::release::release;
+use super::request_cost::RequestCost;
 use super::retry_after::pause_asked_ms;
 use super::transfer::{Body, Sending};
+use crate::clock::now_ms;
 use crate::error::{Error, Result};
 use crate::web::pause;
 
@@ -34,6 +36,7 @@ pub(super) struct Fetcher {
     base: String,
     signal: RefCell<Option<AbortSignal>>,
     ranges: Cell<Ranges>,
+    cost: RequestCost,
 }
 
 /// What is known of the host's ranges.
@@ -67,7 +70,13 @@ impl Fetcher {
             base,
             signal: RefCell::default(),
             ranges: Cell::new(Ranges::Unknown),
+            cost: RequestCost::default(),
         }
+    }
+
+    /// See [`super::Source::request_bytes`].
+    pub(super) fn request_bytes(&self) -> Option<u64> {
+        self.cost.bytes()
     }
 
     pub(super) fn set_signal(&self, signal: Option<AbortSignal>) {
@@ -92,9 +101,14 @@ impl Fetcher {
     ) -> Result<Vec<u8>> {
         let fetched = self
             .with_retries(file, async || {
+                let start_ms = now_ms();
                 let response = self.send(file, mode, None).await?;
                 match response.status() {
-                    200 => self.body(file, &response, bytes_max, on_bytes).await,
+                    200 => {
+                        let bytes = self.body(file, &response, bytes_max, on_bytes).await?;
+                        self.cost.whole(bytes.len() as u64, now_ms() - start_ms);
+                        Ok(bytes)
+                    }
                     status => Err(not_found(file, status)),
                 }
             })
@@ -114,31 +128,35 @@ impl Fetcher {
         range: RowRange,
     ) -> Result<Option<Vec<u8>>> {
         let unanswered = Cell::new(0);
-        self.with_retries(file, async || {
-            if matches!(self.ranges.get(), Ranges::Refused | Ranges::Unanswered) {
-                return Ok(None);
-            }
-            match self.range_once(file, file_bytes, range).await {
-                Ok(part) => {
-                    self.ranges.set(match part {
-                        Some(_) => Ranges::Given,
-                        None => Ranges::Refused,
-                    });
-                    Ok(part)
+        let mut under_way = UnderWay::new(&self.cost);
+        let part = self
+            .with_retries(file, async || {
+                if matches!(self.ranges.get(), Ranges::Refused | Ranges::Unanswered) {
+                    return Ok(None);
                 }
-                Err(Failure::Unanswered(reason)) => {
-                    unanswered.set(unanswered.get() + 1);
-                    let proven = self.ranges.get() == Ranges::Given;
-                    if proven || unanswered.get() < UNANSWERED_RANGES {
-                        return Err(Failure::Unanswered(reason));
+                match self.range_once(file, file_bytes, range).await {
+                    Ok(part) => {
+                        self.ranges.set(match part {
+                            Some(_) => Ranges::Given,
+                            None => Ranges::Refused,
+                        });
+                        Ok(part)
                     }
-                    self.ranges.set(Ranges::Unanswered);
-                    Ok(None)
+                    Err(Failure::Unanswered(reason)) => {
+                        unanswered.set(unanswered.get() + 1);
+                        let proven = self.ranges.get() == Ranges::Given;
+                        if proven || unanswered.get() < UNANSWERED_RANGES {
+                            return Err(Failure::Unanswered(reason));
+                        }
+                        self.ranges.set(Ranges::Unanswered);
+                        Ok(None)
+                    }
+                    Err(failure) => Err(failure),
                 }
-                Err(failure) => Err(failure),
-            }
-        })
-        .await
+            })
+            .await?;
+        under_way.bytes = part.as_ref().map_or(0, |part| part.len() as u64);
+        Ok(part)
     }
 
     /// One try; `None` when the host answers with anything else, a refusal too: whether it has the file shows when
@@ -283,6 +301,25 @@ impl Fetcher {
             on_bytes(length);
         }
         Ok(bytes)
+    }
+}
+
+/// A range under way, until it is dropped.
+struct UnderWay<'a> {
+    cost: &'a RequestCost,
+    bytes: u64,
+}
+
+impl<'a> UnderWay<'a> {
+    fn new(cost: &'a RequestCost) -> Self {
+        cost.begun(now_ms());
+        Self { cost, bytes: 0 }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.cost.ended(now_ms(), self.bytes);
     }
 }
 

@@ -133,6 +133,10 @@ impl Source for Http {
         Ok(Some(parts))
     }
 
+    fn request_bytes(&self) -> Option<u64> {
+        self.fetcher.request_bytes()
+    }
+
     async fn kept_rows(&self, file: &str) -> Option<Vec<u8>> {
         self.cache.get_rows(&self.url(file)).await
     }

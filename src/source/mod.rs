@@ -20,6 +20,7 @@ mod transfer;
 mod verified_cache;
 
 pub mod memory;
+pub mod request_cost;
 pub mod retry_after;
 pub mod row_range;
 pub mod row_store;
@@ -76,6 +77,11 @@ pub trait Source {
     ) -> Result<Option<Vec<Vec<u8>>>> {
         let _ = (file, file_bytes, ranges);
         Ok(None)
+    }
+
+    /// What one more range costs here, in bytes that would come in its time, as far as that was measured.
+    fn request_bytes(&self) -> Option<u64> {
+        None
     }
 
     /// What [`Source::keep_rows`] last kept for `file`, unchecked; `None` without a cache.

@@ -7,25 +7,24 @@ import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { launch, openIndex, openPage } from "./browser.mjs";
+import { Features, writeNpy } from "./features.mjs";
 import { RANGE_FAULTS, startServer } from "./server.mjs";
 import { makeSite, run } from "./toy.mjs";
 
 const DIMENSION = 32, ROWS = 6000, QUERIES = 6;
 let browser, server, site, index, expected;
-let state = 12345;
-const queries = [];
+let queries;
 const opened = [];
 
 before(async () => {
   site = makeSite(join(tmpdir(), `data-attribution-clustered-${process.pid}`));
   index = join(site.folder, "clustered");
-  const rows = features();
-  writeNpy(join(site.folder, "rows.npy"), rows);
-  writeFileSync(join(site.folder, "names.txt"), rows.map((_, i) => `${i}.png`).join("\n"));
-  for (let i = 0; i < QUERIES; i++) queries.push(rows[i * 911].map((x) => x + 0.1 * bell()));
+  const features = new Features(ROWS, DIMENSION);
+  const { rows, names } = features.write(site.folder);
+  queries = features.queries(QUERIES);
   writeNpy(join(site.folder, "queries.npy"), queries);
-  run("pack", "--model", join(site.folder, "model-toy"), "--features", join(site.folder, "rows.npy"), "--names",
-    join(site.folder, "names.txt"), "--structure", "clustered", "--inv-tau", "30", "--bias", "0", "-o", index);
+  run("pack", "--model", join(site.folder, "model-toy"), "--features", rows, "--names", names, "--structure", "clustered",
+    "--inv-tau", "30", "--bias", "0", "-o", index);
   expected = native("balanced");
   server = await startServer(site.folder);
   browser = await launch();
@@ -38,32 +37,6 @@ after(async () => {
   await browser?.close();
   await server?.close();
 });
-
-function uniform() {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-  return state / 2 ** 32;
-}
-
-function bell() {
-  let sum = -6;
-  for (let i = 0; i < 12; i++) sum += uniform();
-  return sum;
-}
-
-/** Rows around 30 centres. */
-function features() {
-  const around = (centre, spread) => centre.map((c, j) => c + (spread * bell()) / (1 + j / 6));
-  const centres = Array.from({ length: 30 }, () => around(Array(DIMENSION).fill(0.3), 1));
-  return Array.from({ length: ROWS }, () => around(centres[Math.floor(uniform() * 30)], 0.5));
-}
-
-function writeNpy(path, rows) {
-  const header = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows.length}, ${DIMENSION}), }\n`;
-  const size = Buffer.alloc(2);
-  size.writeUInt16LE(header.length);
-  const values = Buffer.from(Float32Array.from(rows.flat()).buffer);
-  writeFileSync(path, Buffer.concat([Buffer.from("\x93NUMPY\x01\x00", "latin1"), size, Buffer.from(header), values]));
-}
 
 function native(quality) {
   const lines = run("attribute", "--index", index, "--features", join(site.folder, "queries.npy"), "--top", "50", "--quality", quality, "--json");

@@ -7,9 +7,10 @@
 // `line` simulates a line: `latencyMs` before each answer, `bitsPerSecond` shared by all answers; zeros for none.
 //
 // `requests` lists the paths asked for, `ranges` {path, first, last} of those with a range, `answered` {path, status,
-// bytes} of the answers that were sent whole.
+// bytes, at} of the answers that were sent whole, `at` in milliseconds of the wall's clock.
 
 import { createServer } from "node:http";
+import { createSecureServer } from "node:http2";
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -18,6 +19,7 @@ const TYPES = {
   ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json", ".svg": "image/svg+xml",
   ".wasm": "application/wasm", ".jpg": "image/jpeg", ".png": "image/png", ".bin": "application/octet-stream",
 };
+const now = () => performance.timeOrigin + performance.now();
 /** Bytes that go over a simulated line at once. */
 const PIECE = 16384;
 
@@ -91,12 +93,13 @@ function truth(body, range) {
   return { status: 206, body: partOf(body, found), headers: contentRange(body, found) };
 }
 
-export async function startServer(root) {
+/** Serves `root`; with `tls` {key, cert} over HTTP/2. */
+export async function startServer(root, tls) {
   const state = {
     faults: new Map(), requests: [], counts: new Map(), ranges: [], answered: [], line: { latencyMs: 0, bitsPerSecond: 0 },
   };
   const send = sender(state.line);
-  const server = createServer(async (request, response) => {
+  const answerTo = async (request, response) => {
     let path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     if (path.endsWith("/")) path += "index.html";
     state.requests.push(path);
@@ -113,15 +116,18 @@ export async function startServer(root) {
     }
     answer ??= body ? truth(body, range) : { status: 404, body: "not found", headers: { "Content-Type": "text/plain" } };
     const bytes = Buffer.from(answer.body ?? "");
-    response.on("finish", () => state.answered.push({ path, status: response.statusCode, bytes: bytes.length }));
+    response.on("finish", () => state.answered.push({ path, status: response.statusCode, bytes: bytes.length, at: now() }));
     const status = answer.status ?? 200;
     const headers = { "Content-Type": TYPES[extname(path)] ?? "application/octet-stream", "Cache-Control": "no-cache", ...answer.headers };
     await send(response, status, headers, bytes);
-  });
+  };
+  const server = tls ? createSecureServer(tls, answerTo) : createServer(answerTo);
+  const sessions = new Set();
+  server.on("session", (session) => void sessions.add(session.once("close", () => sessions.delete(session))));
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
   return {
     ...state,
-    url: `http://localhost:${server.address().port}`,
+    url: `${tls ? "https" : "http"}://localhost:${server.address().port}`,
     reset() {
       state.faults.clear();
       state.counts.clear();
@@ -129,7 +135,8 @@ export async function startServer(root) {
       Object.assign(state.line, { latencyMs: 0, bitsPerSecond: 0 });
     },
     close: () => new Promise((done) => {
-      server.closeAllConnections();
+      server.closeAllConnections?.();
+      for (const session of sessions) session.destroy();
       server.close(done);
     }),
   };

@@ -34,6 +34,8 @@ pub enum Fault {
 pub struct Host {
     pub memory: Memory,
     pub ranges: Cell<Option<Fault>>,
+    /// A request costs so many bytes, which shows after so many.
+    pub request_bytes: Cell<Option<(u32, u64)>>,
     requests: Cell<u32>,
     log: RefCell<Vec<String>>,
     pub cache: RefCell<HashMap<String, Vec<u8>>>,
@@ -96,6 +98,11 @@ impl Source for Host {
                 }
                 parts
             }))
+    }
+
+    fn request_bytes(&self) -> Option<u64> {
+        let (after, bytes) = self.request_bytes.get()?;
+        (self.requests.get() >= after).then_some(bytes)
     }
 
     async fn kept_rows(&self, file: &str) -> Option<Vec<u8>> {
@@ -185,6 +192,7 @@ pub fn index_of(plan: u32, seed: u32) -> (Head, Host) {
     let host = Host {
         memory,
         ranges: Cell::new(None),
+        request_bytes: Cell::new(None),
         requests: Cell::new(0),
         log: RefCell::default(),
         cache: RefCell::default(),

@@ -13,6 +13,7 @@ use pollster::block_on;
 const OPTIONS: RowStoreOptions = RowStoreOptions {
     memory_bytes: 1 << 20,
     gap_bytes: 2 * ROW_BYTES,
+    gap_bytes_max: 6 * ROW_BYTES,
     requests: 3,
 };
 
@@ -78,6 +79,39 @@ fn near_rows_share_a_request_and_known_rows_need_none() {
     assert_eq!(read(&store, &head, &host, &[]).unwrap(), Traffic::default());
     let beyond = read(&store, &head, &host, &[ROWS]).unwrap_err();
     assert_eq!(beyond.code(), "invalid-argument");
+}
+
+#[test]
+fn rows_share_more_the_dearer_a_request_is_and_within_bounds() {
+    // Nine rows of the first file, five apart: gaps of four rows.
+    let rows: Vec<u64> = (0..45).step_by(5).collect();
+    for (cost, requests) in [(0, 9), (3, 9), (4, 1), (1000, 1)] {
+        let (head, host) = index(0);
+        host.request_bytes.set(Some((0, cost * ROW_BYTES)));
+        let found = read(&RowStore::new(OPTIONS), &head, &host, &rows).unwrap();
+        assert_eq!(found.requests, requests, "{cost}");
+    }
+    // Gaps of seven are beyond the bound, whatever a request costs.
+    let rows: Vec<u64> = (0..64).step_by(8).collect();
+    let (head, host) = index(0);
+    host.request_bytes.set(Some((0, u64::MAX)));
+    let found = read(&RowStore::new(OPTIONS), &head, &host, &rows).unwrap();
+    assert_eq!(found.requests, 8);
+}
+
+#[test]
+fn the_first_ranges_show_what_a_request_costs() {
+    // Gaps of four rows in all five files.
+    let rows: Vec<u64> = (0..ROWS).step_by(5).collect();
+    let (head, host) = index(0);
+    let apart = read(&RowStore::new(OPTIONS), &head, &host, &rows).unwrap();
+    assert_eq!(apart.requests, rows.len() as u64);
+    let (head, host) = index(0);
+    host.request_bytes.set(Some((32, 5 * ROW_BYTES)));
+    let found = read(&RowStore::new(OPTIONS), &head, &host, &rows).unwrap();
+    // The three files that hold the first 32 ranges; each of the other two is then one range, and as good as a whole file.
+    let first = rows.iter().filter(|row| **row < 3 * FILE_ROWS).count() as u64;
+    assert_eq!(found.requests, first + 2);
 }
 
 #[test]

@@ -15,6 +15,8 @@ use crate::source::row_range::{RowRange, coalesce};
 /// Ranges that make up so much of a file are read as the file: one hash instead of many checks, and it
 /// is kept as it is.
 const WHOLE_SHARE: (u64, u64) = (3, 4);
+/// So many ranges show what a request costs here, where that is not known.
+const FIRST_RANGES: usize = 32;
 /// Times that a range is asked for before the whole file is.
 const RANGE_TRIES: usize = 2;
 
@@ -60,13 +62,33 @@ impl<'a, S: Source> Reading<'a, S> {
         stream::iter(wanted)
             .for_each_concurrent(at_once, |wanted| self.recall(wanted))
             .await;
+        let first = match self.source.request_bytes() {
+            None => FIRST_RANGES,
+            Some(_) => usize::MAX,
+        };
+        let rest = self.fetch_some(wanted, first).await?;
+        self.fetch_some(rest, usize::MAX).await.map(drop)
+    }
+
+    /// Fetches the missing rows of the first of `wanted`, up to the file whose ranges make it `ranges_max`; gives those left.
+    async fn fetch_some<'w>(
+        &self,
+        wanted: &'w [Wanted],
+        ranges_max: usize,
+    ) -> Result<&'w [Wanted]> {
+        let at_once = self.store.options.requests.max(1);
+        let gap_bytes = self.gap_bytes();
         let mut whole: Vec<&Wanted> = Vec::new();
         let mut parts: Vec<(&Wanted, RowRange, Vec<u32>)> = Vec::new();
-        for wanted in wanted {
+        let mut left = wanted;
+        while let Some((wanted, rest)) = left.split_first()
+            && parts.len() < ranges_max
+        {
+            left = rest;
             let rows = self.store.missing(&wanted.file, &wanted.rows);
             let known = wanted.rows.len() - rows.len();
             self.cached_rows.set(self.cached_rows.get() + known as u64);
-            let ranges = coalesce(&rows, self.row_bytes(), self.store.options.gap_bytes);
+            let ranges = coalesce(&rows, self.row_bytes(), gap_bytes);
             let bytes: u64 = ranges.iter().map(|range| range.bytes).sum();
             let (share, of) = WHOLE_SHARE;
             if rows.is_empty() {
@@ -103,7 +125,14 @@ impl<'a, S: Source> Reading<'a, S> {
         while let Some(arrived) = arriving.next().await {
             arrived?;
         }
-        Ok(())
+        Ok(left)
+    }
+
+    /// Bytes between rows that share a request.
+    fn gap_bytes(&self) -> u64 {
+        let options = self.store.options;
+        let cost = self.source.request_bytes().unwrap_or(0);
+        cost.min(options.gap_bytes_max).max(options.gap_bytes)
     }
 
     fn row_bytes(&self) -> u64 {

@@ -1,0 +1,80 @@
+// Where the time of a forward pass goes on the CPU, function by function, in headless Chromium.
+//
+//   node scripts/bench_profile.mjs INDEX [--runs 10] [--image PNG]
+//
+// INDEX is a packed index, such as build/bench-embed/dinov2-s14/ours-int8. The module keeps its functions' names (as
+// scripts/size-breakdown makes it from the last module that was built, the relaxed one after scripts/build page); the browser's sampling
+// profiler watches the worker while an image is embedded again and again. Prints each function's own share.
+
+import { copyFileSync, existsSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { launch, openPage } from "../tests/browser/browser.mjs";
+import { startServer } from "../tests/browser/server.mjs";
+import { makeSite, ROOT } from "../tests/browser/toy.mjs";
+
+const { values, positionals: [index] } = parseArgs({
+  allowPositionals: true, options: { runs: { type: "string", default: "10" }, image: { type: "string" } },
+});
+const named = join(ROOT, "build/bindgen/named.wasm");
+if (!index || !existsSync(named)) throw new Error("usage: scripts/bench_profile.mjs INDEX, after scripts/size-breakdown");
+const SAMPLE_US = 250;
+const WARM_RUNS = 3;
+
+const site = makeSite(join(tmpdir(), "data-attribution-profile"));
+for (const form of ["", "_relaxed"]) copyFileSync(named, join(site.folder, `wasm/data_attribution${form}_bg.wasm`));
+symlinkSync(resolve(index), join(site.folder, "profiled"));
+if (values.image) copyFileSync(values.image, join(site.folder, "demo/queries", site.queries[0]));
+const server = await startServer(site.folder);
+const browser = await launch();
+const { context, page } = await openPage(browser, `${server.url}/blank.html`);
+const ofPage = await context.newCDPSession(page);
+const workers = [], waiting = new Map();
+ofPage.on("Target.attachedToTarget", ({ sessionId, targetInfo }) => targetInfo.type === "worker" && workers.push(sessionId));
+ofPage.on("Target.receivedMessageFromTarget", ({ message }) => {
+  const { id, result, error } = JSON.parse(message);
+  waiting.get(id)?.(error ? { error } : result);
+});
+await ofPage.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
+const call = (method, params = {}) => new Promise((done) => {
+  const id = waiting.size + 1;
+  waiting.set(id, done);
+  ofPage.send("Target.sendMessageToTarget", { sessionId: workers[0], message: JSON.stringify({ id, method, params }) });
+});
+const embed = (runs) => page.evaluate(async ([image, runs]) => {
+  const times = [];
+  for (let i = 0; i < runs; i++) times.push((await window.attributor.attribute(image, { topK: 1 })).timings.embedMs);
+  return times;
+}, [`${server.url}/demo/queries/${site.queries[0]}`, runs]);
+
+await page.evaluate(async (manifest) => {
+  const { Attributor } = await import("/data-attribution.js");
+  window.attributor = await Attributor.open(manifest, { device: "cpu" });
+}, `${server.url}/profiled/manifest.json`);
+await embed(WARM_RUNS);
+await call("Profiler.enable");
+await call("Profiler.setSamplingInterval", { interval: SAMPLE_US });
+await call("Profiler.start");
+const times = await embed(Number(values.runs));
+const { profile, error } = await call("Profiler.stop");
+if (error) throw new Error(error.message);
+await context.close();
+await browser.close();
+await server.close();
+
+const own = new Map();
+const names = new Map(profile.nodes.map((node) => [node.id, node.callFrame.functionName || "(unnamed)"]));
+let busy = 0;
+profile.samples.forEach((id, i) => {
+  const name = names.get(id);
+  if (name === "(idle)" || name === "(program)") return;
+  const us = profile.timeDeltas[i + 1] ?? 0;
+  busy += us;
+  own.set(name, (own.get(name) ?? 0) + us);
+});
+const short = (name) => name.replace(/\[[0-9a-f]{16}\]/g, "").replace(/data_attribution::/g, "");
+console.log(`${values.runs} images, ${times.map((ms) => ms.toFixed(0)).join(" ")} ms\n\n| function | ms an image | share |\n|---|--:|--:|`);
+for (const [name, us] of [...own].sort((a, b) => b[1] - a[1]).filter(([, us]) => us > 0.005 * busy)) {
+  console.log(`| \`${short(name)}\` | ${(us / 1e3 / times.length).toFixed(1)} | ${((100 * us) / busy).toFixed(1)} % |`);
+}
