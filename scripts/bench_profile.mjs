@@ -1,10 +1,10 @@
-// Where the time of a forward pass goes on the CPU, function by function, in headless Chromium.
+// Where the time of a forward pass goes on the CPU, or that of opening a model, function by function, in headless Chromium.
 //
-//   node scripts/bench_profile.mjs INDEX [--runs 10] [--image PNG]
+//   node scripts/bench_profile.mjs INDEX [--runs 10] [--opening] [--image PNG]
 //
 // INDEX is a packed index, such as build/bench-embed/dinov2-s14/ours-int8. The module keeps its functions' names (as
 // scripts/size-breakdown makes it from the last module that was built, the relaxed one after scripts/build page); the browser's sampling
-// profiler watches the worker while an image is embedded again and again. Prints each function's own share.
+// profiler watches the worker while an image is embedded again and again, or while the index is opened. Prints each function's own share.
 
 import { copyFileSync, existsSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ import { startServer } from "../tests/browser/server.mjs";
 import { makeSite, ROOT } from "../tests/browser/toy.mjs";
 
 const { values, positionals: [index] } = parseArgs({
-  allowPositionals: true, options: { runs: { type: "string", default: "10" }, image: { type: "string" } },
+  allowPositionals: true, options: { runs: { type: "string", default: "10" }, opening: { type: "boolean" }, image: { type: "string" } },
 });
 const named = join(ROOT, "build/bindgen/named.wasm");
 if (!index || !existsSync(named)) throw new Error("usage: scripts/bench_profile.mjs INDEX, after scripts/size-breakdown");
@@ -48,15 +48,23 @@ const embed = (runs) => page.evaluate(async ([image, runs]) => {
   return times;
 }, [`${server.url}/demo/queries/${site.queries[0]}`, runs]);
 
-await page.evaluate(async (manifest) => {
+const open = (folder) => page.evaluate(async (manifest) => {
   const { Attributor } = await import("/data-attribution.js");
+  const start = performance.now();
   window.attributor = await Attributor.open(manifest, { device: "cpu" });
-}, `${server.url}/profiled/manifest.json`);
-await embed(WARM_RUNS);
+  return [performance.now() - start];
+}, `${server.url}/${folder}/manifest.json`);
+
+// The worker comes with the first index that is opened; all others share it.
+await open("demo");
+if (!values.opening) {
+  await open("profiled");
+  await embed(WARM_RUNS);
+}
 await call("Profiler.enable");
 await call("Profiler.setSamplingInterval", { interval: SAMPLE_US });
 await call("Profiler.start");
-const times = await embed(Number(values.runs));
+const times = values.opening ? await open("profiled") : await embed(Number(values.runs));
 const { profile, error } = await call("Profiler.stop");
 if (error) throw new Error(error.message);
 await context.close();
@@ -64,7 +72,8 @@ await browser.close();
 await server.close();
 
 const own = new Map();
-const names = new Map(profile.nodes.map((node) => [node.id, node.callFrame.functionName || "(unnamed)"]));
+const placeOf = ({ url, lineNumber, columnNumber }) => `${url.replace(/^.*\//, "")}:${lineNumber + 1}:${columnNumber + 1}`;
+const names = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame.functionName || placeOf(callFrame)]));
 let busy = 0;
 profile.samples.forEach((id, i) => {
   const name = names.get(id);
@@ -74,7 +83,8 @@ profile.samples.forEach((id, i) => {
   own.set(name, (own.get(name) ?? 0) + us);
 });
 const short = (name) => name.replace(/\[[0-9a-f]{16}\]/g, "").replace(/data_attribution::/g, "");
-console.log(`${values.runs} images, ${times.map((ms) => ms.toFixed(0)).join(" ")} ms\n\n| function | ms an image | share |\n|---|--:|--:|`);
+const unit = values.opening ? "opening" : "image";
+console.log(`${times.length} times, ${times.map((ms) => ms.toFixed(0)).join(" ")} ms, idle for the rest\n\n| function | ms an ${unit} | share |\n|---|--:|--:|`);
 for (const [name, us] of [...own].sort((a, b) => b[1] - a[1]).filter(([, us]) => us > 0.005 * busy)) {
   console.log(`| \`${short(name)}\` | ${(us / 1e3 / times.length).toFixed(1)} | ${((100 * us) / busy).toFixed(1)} % |`);
 }

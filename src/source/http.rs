@@ -1,8 +1,8 @@
 //! An index on a plain static host, read by GETs through the browser's fetch.
 //!
-//! Every pinned file is looked up in the page's cache first, and kept there once verified; bytes that
-//! do not verify are fetched once more past the HTTP cache, in case that one holds a damaged or stale
-//! copy. Whether the host gives ranges shows at their first use: after one answer that is not the range
+//! Every pinned file is looked up in the page's cache first, and kept there once verified; the browser's HTTP cache is used
+//! only where that one is absent or full, and bytes that do not verify are fetched once more past it, in case it holds a damaged
+//! or stale copy. Whether the host gives ranges shows at their first use: after one answer that is not the range
 //! asked for, none is asked for again.
 
 use std::collections::HashSet;
@@ -69,9 +69,14 @@ impl Source for Http {
             reported.set(reported.get() + new);
             on_bytes(new);
         };
+        // What is kept here need not be kept by the browser as well.
+        let mode = match self.cache.keeps() {
+            true => RequestCache::NoStore,
+            false => RequestCache::Default,
+        };
         let fetched = self
             .fetcher
-            .whole(&file.file, file.bytes, RequestCache::Default, &count_once)
+            .whole(&file.file, file.bytes, mode, &count_once)
             .await;
         let mut copied = Copied::default();
         let verified = match fetched {

@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{Cache, CacheStorage, Request, Response};
+use web_sys::{Cache, CacheStorage, Request, Response, TransformStream};
 
 use super::browser_digest::{Copied, verify};
 use super::release::release;
@@ -54,6 +54,11 @@ impl VerifiedCache {
         let storage = Reflect::get(&js_sys::global(), &"caches".into()).ok()?;
         let storage: CacheStorage = storage.dyn_into().ok()?;
         settle(storage.open(CACHE_NAME)).await?.dyn_into().ok()
+    }
+
+    /// Whether files are stored, as far as is known.
+    pub fn keeps(&self) -> bool {
+        self.cache.is_some() && !self.full.get()
     }
 
     /// The verified bytes of `file`, stored under `url`.
@@ -129,13 +134,17 @@ impl VerifiedCache {
         let Some(cache) = &self.cache else {
             return true;
         };
-        let body: &Object = bytes.as_ref();
-        match Response::new_with_opt_buffer_source(Some(body)) {
-            Ok(response) => JsFuture::from(cache.put_with_str(url, &response))
-                .await
-                .is_ok(),
-            Err(_) => true,
+        // Not every browser stores a stream.
+        for response in [streamed, whole] {
+            let Ok(response) = response(bytes) else {
+                continue;
+            };
+            let put = cache.put_with_str(url, &response);
+            if JsFuture::from(put).await.is_ok() {
+                return true;
+            }
         }
+        false
     }
 
     async fn delete(&self, url: &str) {
@@ -180,6 +189,30 @@ impl VerifiedCache {
             }
         }
     }
+}
+
+/// A response whose body is a copy of `bytes`.
+fn whole(bytes: &Uint8Array) -> std::result::Result<Response, JsValue> {
+    let array: &Object = bytes.as_ref();
+    Response::new_with_opt_buffer_source(Some(array))
+}
+
+/// A response whose body is `bytes`, taken over as the browser stores it: of an array it would make two copies at once,
+/// while everything else here waits.
+///
+/// # Errors
+/// What the browser throws where it has no such streams.
+fn streamed(bytes: &Uint8Array) -> std::result::Result<Response, JsValue> {
+    let passage = TransformStream::new()?;
+    let writer = passage.writable().get_writer()?;
+    for written in [writer.write_with_chunk(bytes), writer.close()] {
+        let written: JsValue = written.into();
+        // Fails where the browser stores nothing, which shows elsewhere.
+        spawn_local(async move {
+            settle(written).await;
+        });
+    }
+    Response::new_with_opt_readable_stream(Some(&passage.readable()))
 }
 
 /// The value of a promise; `None` when it is rejected or `undefined`.
