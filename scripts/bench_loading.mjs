@@ -16,6 +16,7 @@ import { launch, openPage } from "../tests/browser/browser.mjs";
 import { memoryTold } from "../tests/browser/cycles.mjs";
 import { startServer } from "../tests/browser/server.mjs";
 import { makeSite, ROOT, run } from "../tests/browser/toy.mjs";
+import { workersOf } from "../tests/browser/workers.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -26,25 +27,6 @@ const { values } = parseArgs({
 const PAUSE_MS = 4;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** Calls of the protocol to the page's workers, by their sessions. */
-async function workersOf(ofPage) {
-  const sessions = new Set(), waiting = new Map();
-  let last = 0;
-  ofPage.on("Target.attachedToTarget", ({ sessionId, targetInfo }) => targetInfo.type === "worker" && sessions.add(sessionId));
-  ofPage.on("Target.detachedFromTarget", ({ sessionId }) => sessions.delete(sessionId));
-  ofPage.on("Target.receivedMessageFromTarget", ({ message }) => {
-    const { id, result } = JSON.parse(message);
-    waiting.get(id)?.(result);
-    waiting.delete(id);
-  });
-  await ofPage.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
-  const call = (sessionId, method) => new Promise((done) => {
-    waiting.set(++last, done);
-    ofPage.send("Target.sendMessageToTarget", { sessionId, message: JSON.stringify({ id: last, method }) }).catch(() => done(null));
-  });
-  return { heaps: () => Promise.all([...sessions].map((id) => call(id, "Runtime.getHeapUsage"))) };
-}
-
 async function loading(browser, server, index, device) {
   const { context, page } = await openPage(browser, `${server.url}/blank.html`);
   const ofPage = await context.newCDPSession(page);
@@ -54,7 +36,7 @@ async function loading(browser, server, index, device) {
   const samples = [];
   const sampled = (async () => {
     while (opening) {
-      const heaps = [await ofPage.send("Runtime.getHeapUsage"), ...(await workers.heaps())].filter(Boolean);
+      const heaps = [await ofPage.send("Runtime.getHeapUsage"), ...(await workers.all("Runtime.getHeapUsage"))].filter(Boolean);
       const sum = (key) => heaps.reduce((total, heap) => total + (heap[key] ?? 0), 0);
       samples.push({ at: performance.now(), heap: sum("usedSize"), buffers: sum("backingStorageSize") });
       await pause(PAUSE_MS);

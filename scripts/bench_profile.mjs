@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { launch, openPage } from "../tests/browser/browser.mjs";
 import { startServer } from "../tests/browser/server.mjs";
 import { makeSite, ROOT } from "../tests/browser/toy.mjs";
+import { workersOf } from "../tests/browser/workers.mjs";
 
 const { values, positionals: [index] } = parseArgs({
   allowPositionals: true, options: { runs: { type: "string", default: "10" }, opening: { type: "boolean" }, image: { type: "string" } },
@@ -29,19 +30,7 @@ if (values.image) copyFileSync(values.image, join(site.folder, "demo/queries", s
 const server = await startServer(site.folder);
 const browser = await launch();
 const { context, page } = await openPage(browser, `${server.url}/blank.html`);
-const ofPage = await context.newCDPSession(page);
-const workers = [], waiting = new Map();
-ofPage.on("Target.attachedToTarget", ({ sessionId, targetInfo }) => targetInfo.type === "worker" && workers.push(sessionId));
-ofPage.on("Target.receivedMessageFromTarget", ({ message }) => {
-  const { id, result, error } = JSON.parse(message);
-  waiting.get(id)?.(error ? { error } : result);
-});
-await ofPage.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
-const call = (method, params = {}) => new Promise((done) => {
-  const id = waiting.size + 1;
-  waiting.set(id, done);
-  ofPage.send("Target.sendMessageToTarget", { sessionId: workers[0], message: JSON.stringify({ id, method, params }) });
-});
+const workers = await workersOf(await context.newCDPSession(page));
 const embed = (runs) => page.evaluate(async ([image, runs]) => {
   const times = [];
   for (let i = 0; i < runs; i++) times.push((await window.attributor.attribute(image, { topK: 1 })).timings.embedMs);
@@ -61,12 +50,13 @@ if (!values.opening) {
   await open("profiled");
   await embed(WARM_RUNS);
 }
-await call("Profiler.enable");
-await call("Profiler.setSamplingInterval", { interval: SAMPLE_US });
-await call("Profiler.start");
+await workers.all("Profiler.enable");
+await workers.all("Profiler.setSamplingInterval", { interval: SAMPLE_US });
+await workers.all("Profiler.start");
 const times = values.opening ? await open("profiled") : await embed(Number(values.runs));
-const { profile, error } = await call("Profiler.stop");
-if (error) throw new Error(error.message);
+const [stopped] = await workers.all("Profiler.stop");
+if (!stopped) throw new Error("the worker gave no profile");
+const { profile } = stopped;
 await context.close();
 await browser.close();
 await server.close();
