@@ -128,7 +128,7 @@ impl Fetcher {
         range: RowRange,
     ) -> Result<Option<Vec<u8>>> {
         let unanswered = Cell::new(0);
-        let mut under_way = UnderWay::new(&self.cost);
+        let mut under_way = self.cost.range();
         let part = self
             .with_retries(file, async || {
                 if matches!(self.ranges.get(), Ranges::Refused | Ranges::Unanswered) {
@@ -301,25 +301,6 @@ impl Fetcher {
             on_bytes(length);
         }
         Ok(bytes)
-    }
-}
-
-/// A range under way, until it is dropped.
-struct UnderWay<'a> {
-    cost: &'a RequestCost,
-    bytes: u64,
-}
-
-impl<'a> UnderWay<'a> {
-    fn new(cost: &'a RequestCost) -> Self {
-        cost.begun(now_ms());
-        Self { cost, bytes: 0 }
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.cost.ended(now_ms(), self.bytes);
     }
 }
 

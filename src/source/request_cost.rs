@@ -9,6 +9,8 @@
 
 use std::cell::Cell;
 
+use crate::clock::now_ms;
+
 /// A smaller file's time is that of its round trip.
 const LARGE_BYTES: u64 = 256 << 10;
 /// Fewer ranges at once wait for a round trip each, however they are cut.
@@ -29,6 +31,19 @@ pub struct RequestCost {
     seen: Cell<Option<Burst>>,
 }
 
+/// A range under way, until it is dropped.
+pub struct RangeUnderWay<'a> {
+    cost: &'a RequestCost,
+    /// What it has brought.
+    pub bytes: u64,
+}
+
+impl Drop for RangeUnderWay<'_> {
+    fn drop(&mut self) {
+        self.cost.ended(now_ms(), self.bytes);
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Burst {
     requests: f64,
@@ -45,8 +60,17 @@ impl RequestCost {
         }
     }
 
+    /// A range that is asked for now.
+    pub fn range(&self) -> RangeUnderWay<'_> {
+        self.begun(now_ms());
+        RangeUnderWay {
+            cost: self,
+            bytes: 0,
+        }
+    }
+
     /// Hears at `now_ms` that a range is asked for.
-    pub fn begun(&self, now_ms: f64) {
+    fn begun(&self, now_ms: f64) {
         if self.under_way.get() == 0 {
             self.burst.set(Burst::default());
             self.start_ms.set(now_ms);
@@ -55,7 +79,7 @@ impl RequestCost {
     }
 
     /// Hears at `now_ms` that a range has brought `bytes`, or that nobody waits for it any more.
-    pub fn ended(&self, now_ms: f64, bytes: u64) {
+    fn ended(&self, now_ms: f64, bytes: u64) {
         self.under_way.set(self.under_way.get().saturating_sub(1));
         let mut burst = self.burst.get();
         burst.requests += 1.0;
