@@ -4,7 +4,8 @@
 // tokens are queries. A workgroup of 64 invocations computes 16 queries of one head. Of 32 keys each of them computes
 // the scores of two queries with every eighth key, then eight weights of one query, then one four of four
 // queries' values. Keys and values take turns in one tile, and are on their way from memory while others are computed
-// with. Arrays of arrays and loops are as in `linear_tiles.wgsl`. The CPU twin is `reference::attention`.
+// with. Arrays of arrays and loops are as in `linear_tiles.wgsl`. Follows sums_memory.wgsl or sums_subgroups.wgsl. The CPU
+// twin is `reference::attention`.
 
 struct Dims {
     tokens: u32,
@@ -24,8 +25,7 @@ var<workgroup> queries: array<array<vec4<f32>, HEAD4 + 1u>, 16>;
 var<workgroup> tile: array<array<vec4<f32>, HEAD4 + 1u>, 32>;
 // The scores of a query with keys k, k + 8, k + 16 and k + 24 lie in its vector k, as do their weights later.
 var<workgroup> scores: array<array<vec4<f32>, 9>, 16>;
-// Of each quarter of a query's keys: its largest score, in the end its sum.
-var<workgroup> quarters: array<f32, 64>;
+// Of each query: by how much what is summed shrinks, in the end its sum.
 var<workgroup> shrinks: array<f32, 16>;
 
 // The token's four `at` of the keys (part 1) or values (part 2) of a head.
@@ -89,10 +89,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         n$l = of_token(first + 32u + (place + $lu * 64u) / HEAD4, 1u, head, (place + $lu * 64u) % HEAD4); //% l loads
         let a = scores[row][quarter];
         let b = scores[row][quarter + 4u];
-        quarters[place] = greatest(max(a, b));
-        workgroupBarrier();
-        let m = vec4<f32>(quarters[4u * row], quarters[4u * row + 1u], quarters[4u * row + 2u], quarters[4u * row + 3u]);
-        let most = max(best, greatest(m));
+        let most = max(best, greatest_of_four(greatest(max(a, b)), place));
         let shrink = exp(best - most);
         best = most;
         let x = exp(a - most);
@@ -116,15 +113,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         //% end
     }
-    // Every quarter was read before the last barrier.
-    quarters[place] = sum;
+    let whole = sum_of_four(sum, place);
+    workgroupBarrier();
+    if (quarter == 0u) {
+        shrinks[row] = whole;
+    }
     workgroupBarrier();
     //% repeat i quads
     {
         let r = band + $iu * 4u;
-        let whole = quarters[4u * r] + quarters[4u * r + 1u] + quarters[4u * r + 2u] + quarters[4u * r + 3u];
         if (first_query + r < dims.queries && place % 16u < HEAD4) {
-            mixed[((first_query + r) * dims.heads + head) * HEAD4 + four] = v$i / whole;
+            mixed[((first_query + r) * dims.heads + head) * HEAD4 + four] = v$i / shrinks[r];
         }
     }
     //% end

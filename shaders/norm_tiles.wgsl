@@ -1,6 +1,7 @@
 // LayerNorm over rows, one row per workgroup, for GPUs.
 //
-// x [.., W] of which row r is step * r, y [rows, W]. The CPU twin is `reference::layer_norm`.
+// x [.., W] of which row r is step * r, y [rows, W]. Follows sums_memory.wgsl or sums_subgroups.wgsl, which have
+// `total`. The CPU twin is `reference::layer_norm`.
 
 struct Dims {
     rows: u32,
@@ -15,38 +16,21 @@ struct Dims {
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(7) var<uniform> dims: Dims;
 
-var<workgroup> parts: array<f32, 64>;
-
-// The sum over the workgroup of each invocation's `part`.
-fn total(part: f32, place: u32) -> f32 {
-    // What an earlier call has left is read by then.
-    workgroupBarrier();
-    parts[place] = part;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if (place < half) {
-            parts[place] += parts[place + half];
-        }
-        workgroupBarrier();
-    }
-    return parts[0];
-}
-
 @compute @workgroup_size(64, 1, 1)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) place: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) place: u32{{ lanes }}) {
     let row = group.x;
     let at = row * dims.step * dims.w4;
     var sum = vec4<f32>();
     for (var c = place; c < dims.w4; c += 64u) {
         sum += x[at + c];
     }
-    let mean = total(sum.x + sum.y + sum.z + sum.w, place) / f32(4u * dims.w4);
+    let mean = total(sum.x + sum.y + sum.z + sum.w, place{{ size }}) / f32(4u * dims.w4);
     var squares = vec4<f32>();
     for (var c = place; c < dims.w4; c += 64u) {
         let d = x[at + c] - mean;
         squares += d * d;
     }
-    let variance = total(squares.x + squares.y + squares.z + squares.w, place) / f32(4u * dims.w4);
+    let variance = total(squares.x + squares.y + squares.z + squares.w, place{{ size }}) / f32(4u * dims.w4);
     let factor = inverseSqrt(variance + {{ epsilon }});
     for (var c = place; c < dims.w4; c += 64u) {
         y[row * dims.w4 + c] = (x[at + c] - mean) * factor * weight[c] + bias[c];

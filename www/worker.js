@@ -4,6 +4,7 @@
 // Messages out: event {call, event}, done {call, value}, failed {call, code, message}, died {message}.
 
 import { loadProgram } from "./program.js";
+import "./subgroups.js";
 
 /** Larger images are refused before their pixels are copied out of a canvas. */
 const MAX_BITMAP_PIXELS = 64e6;

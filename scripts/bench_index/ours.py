@@ -32,6 +32,8 @@ MAIN = (50.0, 0.0)
 TOPS = (200, 500)
 # In the score; times inv_tau, in the share before the bias is added.
 SLACK = 0.0002
+# Of true shares, whose totals are float32.
+PRECISION = 1e-6
 
 
 def with_calibrator(index, folder, inv_tau, bias):
@@ -84,7 +86,8 @@ def influence(answers, exact, calibrator):
         for place, true in true_shares(rows_of(answer), exact, i, t, b):
             hit, slack = answer["hits"][place], SLACK * inv_tau * (true - bias / exact["totals"][i, t, b])
             errors.append(abs(hit["influence"] - true) / true)
-            covered.append(hit["influenceLow"] <= true <= hit["influenceHigh"])
+            slack += PRECISION * true
+            covered.append(hit["influenceLow"] - PRECISION * true <= true <= hit["influenceHigh"] + PRECISION * true)
             nearly.append(hit["influenceLow"] - slack <= true <= hit["influenceHigh"] + slack)
     return {
         "inv_tau": inv_tau, "bias": bias, "queries": len(answers), **summary(errors), "coverage": float(np.mean(covered)),

@@ -66,6 +66,8 @@ pub struct GpuDevice {
     kernels: RefCell<Option<Rc<Kernels>>>,
     /// Which backbone kernels suit the adapter, once measured.
     family: Cell<Option<Family>>,
+    /// Whether shaders may use subgroups.
+    has_subgroups: bool,
     /// Whether shaders may name packed dot products.
     has_packed: bool,
     products: Cell<Option<Products>>,
@@ -124,10 +126,13 @@ impl GpuDevice {
             })
             .await
             .map_err(|e| format!("no usable adapter: {e}"))?;
+        // In browsers wgpu does not know them; www/subgroups.js asks for them.
+        let subgroups = adapter.features() & wgpu::Features::SUBGROUP;
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 // What the adapter has, for large weights; no kernel needs more than the least that all have.
                 required_limits: adapter.limits(),
+                required_features: subgroups,
                 ..Default::default()
             })
             .await
@@ -137,6 +142,7 @@ impl GpuDevice {
             handle: GpuHandle::new(device, queue),
             kernels: RefCell::new(None),
             family: Cell::new(None),
+            has_subgroups: !subgroups.is_empty() || granted_by_the_page(),
             has_packed: instance
                 .wgsl_language_features()
                 .contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
@@ -158,6 +164,11 @@ impl GpuDevice {
         self.adapter.get_info().device_type == wgpu::DeviceType::Cpu
     }
 
+    /// Whether shaders may use the instructions of subgroups.
+    pub fn has_subgroups(&self) -> bool {
+        self.has_subgroups
+    }
+
     /// Which backbone kernels suit the adapter: measured on the first call, and remembered.
     ///
     /// # Errors
@@ -174,7 +185,7 @@ impl GpuDevice {
     /// How scans multiply: as [`Self::multiply`] says, or else packed on what is known to be no software adapter.
     pub fn products(&self) -> Products {
         let suited = match self.family.get() {
-            Some(Family::Tiles) if self.has_packed => Products::Packed,
+            Some(family) if family.has_tiles() && self.has_packed => Products::Packed,
             _ => Products::Single,
         };
         self.products.get().unwrap_or(suited)
@@ -192,4 +203,13 @@ impl GpuDevice {
             .get_or_insert_with(|| Rc::new(Kernels::new(self.device())))
             .clone()
     }
+}
+
+/// Whether the last device came with subgroups that wgpu does not know of.
+fn granted_by_the_page() -> bool {
+    #[cfg(target_arch = "wasm32")]
+    return js_sys::Reflect::get(&js_sys::global(), &"gpuHasSubgroups".into())
+        .is_ok_and(|granted| granted.is_truthy());
+    #[cfg(not(target_arch = "wasm32"))]
+    false
 }

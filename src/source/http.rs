@@ -78,6 +78,7 @@ impl Source for Http {
             .fetcher
             .whole(&file.file, file.bytes, mode, &count_once)
             .await;
+        let place = self.cache.place().await;
         let mut copied = Copied::default();
         let verified = match fetched {
             Ok(bytes) => verify(file, &bytes, &copied).await.map(|()| bytes),
@@ -89,6 +90,7 @@ impl Source for Http {
                     .fetcher
                     .whole(&file.file, file.bytes, RequestCache::Reload, &|_| {})
                     .await?;
+                copied.release();
                 copied = Copied::default();
                 verify(file, &again, &copied).await?;
                 again
@@ -96,7 +98,7 @@ impl Source for Http {
             other => other?,
         };
         count_once(u64::MAX);
-        self.cache.put_beside(url, copied.of(&bytes).clone()).await;
+        self.cache.put_beside(url, copied.of(&bytes).clone(), place);
         Ok(Fetched {
             bytes,
             cached: false,

@@ -2,16 +2,15 @@
 //!
 //! The cache is a convenience: where it is absent, full or blocked, files are simply fetched again.
 //! Whatever comes out is verified like a download; what does not verify is deleted, so that damage
-//! heals itself. What was downloaded is stored beside the work that goes on, a few files at a time. When the
-//! browser's quota is full, the rows of fine files that were written longest ago make room; when that is not
+//! heals itself. What was downloaded is stored beside the work that goes on, one file at a time, so that memory holds one
+//! copy. When the browser's quota is full, the rows of fine files that were written longest ago make room; when that is not
 //! enough, new files go without.
 
-use std::cell::{Cell, RefCell};
-use std::mem::take;
+use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use futures_channel::oneshot;
-use futures_util::future::join_all;
+use futures_util::lock::{Mutex, OwnedMutexGuard};
 use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -26,8 +25,8 @@ const CACHE_NAME: &str = "data-attribution-1";
 /// Ends the URL under which rows of a fine file are kept; no host is asked for it.
 const ROWS: &str = "?rows";
 
-/// Files that are stored at a time; each is held in memory until it is.
-const STORED_AT_A_TIME: usize = 2;
+/// The right to hold a copy of a file outside of the module's memory, until it is verified and stored.
+pub type Place = OwnedMutexGuard<()>;
 
 /// A handle to the cache, or to nothing.
 #[derive(Clone)]
@@ -35,8 +34,7 @@ pub struct VerifiedCache {
     cache: Option<Cache>,
     /// Making room did not help: not tried again.
     full: Rc<Cell<bool>>,
-    /// The ends of storing that goes on.
-    stored: Rc<RefCell<Vec<oneshot::Receiver<()>>>>,
+    place: Arc<Mutex<()>>,
 }
 
 impl VerifiedCache {
@@ -45,7 +43,7 @@ impl VerifiedCache {
         Self {
             cache: Self::try_open().await,
             full: Rc::default(),
-            stored: Rc::default(),
+            place: Arc::default(),
         }
     }
 
@@ -99,26 +97,24 @@ impl VerifiedCache {
         Some(bytes)
     }
 
-    /// Begins to store `bytes` under `url`, and frees them then; waits only where too many files are being stored.
-    pub async fn put_beside(&self, url: String, bytes: Uint8Array) {
-        if self.stored.borrow().len() >= STORED_AT_A_TIME {
-            self.settled().await;
-        }
-        let (done, stored) = oneshot::channel();
-        self.stored.borrow_mut().push(stored);
+    /// Waits until nobody holds a copy.
+    pub async fn place(&self) -> Place {
+        self.place.clone().lock_owned().await
+    }
+
+    /// Begins to store `bytes` under `url`, and frees them then.
+    pub fn put_beside(&self, url: String, bytes: Uint8Array, place: Place) {
         let cache = self.clone();
         spawn_local(async move {
             cache.put(&url, &bytes).await;
             release(&bytes);
-            // Nobody may be waiting.
-            let _ = done.send(());
+            drop(place);
         });
     }
 
     /// Waits until what [`Self::put_beside`] began is stored.
     pub async fn settled(&self) {
-        let stored = take(&mut *self.stored.borrow_mut());
-        join_all(stored).await;
+        self.place().await;
     }
 
     /// Stores `bytes` under `url`; a full quota is no error.

@@ -31,25 +31,29 @@ after(async () => {
 /** Runs before the worker: where no time passes, barriers are not slow, and the kernels of real GPUs are taken. */
 const STILL_CLOCK = "performance.now = () => 1;";
 
+/** The same on a GPU without subgroups. */
+const NO_SUBGROUPS = `${STILL_CLOCK} Object.defineProperty(GPUAdapter.prototype, "features", { get: () => new Set() });`;
+
 /** Runs before the worker: a browser without relaxed SIMD. */
 const NO_RELAXED_SIMD = "WebAssembly.validate = () => false;";
 
-/** Runs before the worker too: results tell whether the tiles of that family and its scans were compiled. */
+/** Runs before the worker too: results tell whether tiles, norms by subgroups and packed scans were compiled. */
 function tilesTold() {
   const { createShaderModule } = GPUDevice.prototype;
-  let tiled = false, packed = false;
+  let tiled = false, subgroups = false, packed = false;
   GPUDevice.prototype.createShaderModule = function (text) {
     tiled ||= text.code.includes("var<workgroup> xs");
+    subgroups ||= text.code.includes("subgroupAdd") && text.code.includes("inverseSqrt");
     packed ||= text.code.includes("dot4I8Packed");
     return createShaderModule.call(this, text);
   };
   const post = self.postMessage.bind(self);
-  self.postMessage = (message, ...rest) => post(message.type === "done" ? { ...message, value: { ...message.value, tiled, packed } } : message, ...rest);
+  self.postMessage = (message, ...rest) => post(message.type === "done" ? { ...message, value: { ...message.value, tiled, subgroups, packed } } : message, ...rest);
 }
 
 for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
   for (const precision of ["f32", "int8", "int4"]) {
-    test(`${backbone} in ${precision}: scores on cpu by both modules, and on webgpu with both families of kernels, are the native tool's`, async () => {
+    test(`${backbone} in ${precision}: scores on cpu by both modules, and on webgpu with all families of kernels, are the native tool's`, async () => {
       const name = `${backbone}-${precision}`;
       const index = join(site.folder, name);
       const model = join(site.folder, `${name}-model`);
@@ -58,7 +62,8 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
       run("toy-model", "--backbone", backbone, "--precision", precision, "--out", model);
       run("pack", "--model", model, "--images", works, "--thumbnail", "0", "-o", index);
       const expected = native(index, images, 600);
-      for (const [device, before] of [["cpu", ""], ["cpu", NO_RELAXED_SIMD], ["webgpu", ""], ["webgpu", STILL_CLOCK]]) {
+      for (const [device, before] of [["cpu", ""], ["cpu", NO_RELAXED_SIMD], ["webgpu", ""], ["webgpu", STILL_CLOCK], ["webgpu", NO_SUBGROUPS]]) {
+        const still = before.startsWith(STILL_CLOCK);
         server.faults.set("/worker.js", (count, body) => ({ body: `${before}(${tilesTold})();\n${body}` }));
         const asked = server.requests.length;
         const { context, page, problems } = await openPage(browser, `${server.url}/blank.html`);
@@ -71,8 +76,10 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
         for (const [i, image] of images.entries()) {
           const result = await attribute(page, `${server.url}/demo/queries/${image.split("/").at(-1)}`, { topK: 600 });
           assert.equal(result.error, undefined, result.message);
-          assert.equal(result.tiled, before === STILL_CLOCK);
-          assert.equal(result.packed, before === STILL_CLOCK);
+          assert.equal(result.tiled, still);
+          assert.equal(result.packed, still);
+          // A ResNet has no norms.
+          assert.equal(result.subgroups, before === STILL_CLOCK && backbone !== "toy-resnet");
           const scores = new Map(result.hits.map((hit) => [hit.id, hit.score]));
           assert.equal(scores.size, 600);
           for (const hit of expected[i].hits) {

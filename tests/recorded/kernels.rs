@@ -9,7 +9,7 @@ use data_attribution::backbone::recorded::parts::{self, Attention};
 use data_attribution::backbone::recorded::reference;
 use data_attribution::device::GpuDevice;
 
-use super::place::{ENCODINGS, FAMILIES, Random, Tensors, assert_close};
+use super::place::{ENCODINGS, Random, Tensors, assert_close, families};
 
 pub fn linear_layers_and_their_epilogues(gpu: &Rc<GpuDevice>) {
     let mut random = Random(1);
@@ -55,7 +55,7 @@ pub fn linear_layers_and_their_epilogues(gpu: &Rc<GpuDevice>) {
             let scale = (kind > 1).then_some(&gamma[..]);
             let added = (kind > 0).then_some((&residual[..], step));
             reference::finish(&mut wanted, outputs, added, scale, activation);
-            for family in FAMILIES {
+            for family in families(gpu) {
                 let mut graph = Graph::new(family, tensors.encodings.clone(), rows * inputs);
                 let mut after = After {
                     activation,
@@ -85,7 +85,7 @@ pub fn activations_are_exact_to_a_millionth(gpu: &Rc<GpuDevice>) {
         .chain([-1e4, 1e4, 30.0, -30.0])
         .collect();
     for (activation, tolerance) in [(Activation::Gelu, 1e-6), (Activation::QuickGelu, 2e-6)] {
-        for family in FAMILIES {
+        for family in families(gpu) {
             // A layer of zeros: what is activated is the residual.
             let mut tensors = Tensors::default();
             tensors.layer(&mut Random(7), "zero", [4, 4], Encoding::F32);
@@ -135,7 +135,7 @@ pub fn convolutions_read_their_windows_in_place(gpu: &Rc<GpuDevice>) {
             let mut tensors = Tensors::default();
             let dense = tensors.layer(&mut random, "conv", [outputs, inputs], encoding);
             let wanted = dense.linear(&reference::windows(&x, window, channels));
-            for family in FAMILIES {
+            for family in families(gpu) {
                 let mut graph = Graph::new(family, tensors.encodings.clone(), x.len());
                 let sides = [out * out, channels, outputs];
                 let input = graph.input();
@@ -167,7 +167,7 @@ pub fn attention_at_odd_shapes(gpu: &Rc<GpuDevice>) {
         let width = heads * head;
         let qkv = random.values(tokens * 3 * width, 3.0);
         let wanted = reference::attention(&qkv, tokens, width, heads, queries);
-        for family in FAMILIES {
+        for family in families(gpu) {
             let mut graph = Graph::new(family, Default::default(), qkv.len());
             let shape = Attention {
                 tokens,
@@ -200,7 +200,7 @@ pub fn norms_tokens_and_pools(gpu: &Rc<GpuDevice>) {
         tensors.values("norm.weight", &weight);
         tensors.values("norm.bias", &bias);
         let wanted = reference::layer_norm(&x, &weight, &bias, step, 1e-6);
-        for family in FAMILIES {
+        for family in families(gpu) {
             let mut graph = Graph::new(family, Default::default(), x.len());
             let input = graph.input();
             graph

@@ -8,6 +8,7 @@ mod kernels;
 mod networks;
 mod place;
 
+use data_attribution::backbone::recorded::choose::compare_sums;
 use data_attribution::device::GpuDevice;
 
 #[test]
@@ -23,6 +24,14 @@ fn kernels_equal_their_cpu_twins_and_passes_equal_burn() {
     let family = pollster::block_on(gpu.family()).unwrap();
     let elapsed = start.elapsed();
     println!("{}: {family:?}, chosen in {elapsed:.1?}", gpu.description());
+    match gpu.has_subgroups() {
+        true => {
+            let sums = pollster::block_on(compare_sums(&gpu)).unwrap();
+            let [by_memory, by_subgroups] = sums.expect("sums by subgroups are those by memory");
+            println!("sums: {by_memory:.2} ms by memory, {by_subgroups:.2} ms by subgroups");
+        }
+        false => println!("SKIPPED: the adapter has no subgroups"),
+    }
     assert_eq!(pollster::block_on(gpu.family()).unwrap(), family);
     kernels::linear_layers_and_their_epilogues(&gpu);
     kernels::activations_are_exact_to_a_millionth(&gpu);

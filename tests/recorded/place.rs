@@ -15,7 +15,14 @@ use data_attribution::backbone::recorded::weights::{Uploads, Weights};
 use data_attribution::device::GpuDevice;
 use data_attribution::format::{Architecture, ResnetConfig, TensorEncoding};
 
-pub const FAMILIES: [Family; 2] = [Family::Registers, Family::Tiles];
+/// Those that the adapter can run.
+pub fn families(gpu: &GpuDevice) -> impl Iterator<Item = Family> {
+    let subgroups = gpu.has_subgroups().then_some(Family::Subgroups);
+    [Family::Registers, Family::Tiles]
+        .into_iter()
+        .chain(subgroups)
+}
+
 pub const ENCODINGS: [Encoding; 3] = [Encoding::F32, Encoding::Int8, Encoding::Int4];
 
 /// Numbers of about -1..1.

@@ -226,17 +226,18 @@ impl<S: Source> Attributor<S> {
             let below = search.below(calibrator, curve.best as f32).await?;
             let total = search.with_state(|state| mass::total(state, &curve, below));
             exact = total.exact;
+            let rounding = search.rounding(curve, total.value);
             let mut shown = 0.0;
             for hit in &mut hits {
                 let own = curve.of(f64::from(hit.score));
                 shown += own;
-                // Two deviations of what int8 rows round away; the others' rounding evens out in the sum.
-                let rounding = 2.0 * search.rounding(hit.id);
+                // Two deviations, as of the estimate.
+                let rounded = 2.0 * rounding.of(hit.id, hit.score);
                 let at = |score: f64| total.share(curve.of(score));
                 let score = f64::from(hit.score);
                 hit.influence = Some(total.share(own).value);
-                hit.influence_low = Some(at(score - rounding).low);
-                hit.influence_high = Some(at(score + rounding).high);
+                hit.influence_low = Some(at(score - rounded).low);
+                hit.influence_high = Some(at(score + rounded).high);
             }
             remaining = total.share(shown).rest();
         }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod control;
+mod rounding;
 mod search;
 mod whole;
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::ClusteredIndex;
 use super::control::{ControlRow, control_scores, prior};
+use super::rounding::Rounding;
 use crate::attribution::Quality;
 use crate::attribution::estimate::{
     Below, Candidate, ClusterScores, Curve, Draw, Drawn, ErrorModel, Pair, ResidualVariance, Rule,
@@ -207,11 +208,17 @@ impl<'a> Search<'a> {
         self.steps.insert(row, scale);
     }
 
-    /// Deviation of the score that the rounding of the fine row `row` causes, for a query of unit length: each code is
-    /// off by a uniform share of a step. 0 for a row that was not reranked, whose score is an estimate anyway.
-    pub fn rounding(&self, row: u32) -> f64 {
-        let step = self.steps.get(&row).copied().unwrap_or(0.0);
-        f64::from(step) / 12f64.sqrt()
+    /// What the rounding of fine rows does to influences; `total` is the calibrator's sum.
+    pub fn rounding(&self, curve: Curve, total: f64) -> Rounding {
+        let step = |row| self.steps.get(row).copied().unwrap_or(0.0);
+        let rows = self
+            .exact
+            .iter()
+            .map(|(row, score)| (*row, *score, step(row)));
+        // In an order of their own, so that sums are the same every time.
+        let mut rows: Vec<(u32, f32, f32)> = rows.collect();
+        rows.sort_unstable_by_key(|row| row.0);
+        Rounding::new(curve, total, rows)
     }
 
     pub fn reranked(&self) -> usize {

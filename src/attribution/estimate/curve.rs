@@ -28,7 +28,12 @@ pub struct Moments {
 impl Curve {
     /// Unnormalised influence of a score.
     pub fn of(&self, score: f64) -> f64 {
-        ((self.inv_tau * (score - self.best)).exp() + self.offset).max(0.0)
+        (self.exponential(score) + self.offset).max(0.0)
+    }
+
+    /// The same without offset and cut.
+    pub fn exponential(&self, score: f64) -> f64 {
+        (self.inv_tau * (score - self.best)).exp()
     }
 
     /// Its expectation and variance for a normal score, and the expectation's derivatives.

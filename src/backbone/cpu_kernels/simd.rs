@@ -40,8 +40,10 @@ pub trait Simd: Copy {
 
     fn zero(self) -> Self::I;
     fn load_pairs(self, from: &[i16; 2 * LANES]) -> Self::W;
-    /// `acc + w[0] * x[0] + w[1] * x[1]` in each lane; `x` holds a pair, the first in the low half.
-    fn dot(self, acc: Self::I, w: Self::W, x: i32) -> Self::I;
+    /// Each pair of `x` in all lanes; a pair has its first in the low half.
+    fn splat_pairs(self, x: &[i32; ROWS]) -> [Self::W; ROWS];
+    /// `acc + w[0] * x[0] + w[1] * x[1]` in each lane.
+    fn dot(self, acc: Self::I, w: Self::W, x: Self::W) -> Self::I;
     fn to_f32(self, x: Self::I) -> Self::F;
     /// Rounds to integers within -32767..=32767 and stores them as pairs, the first in the low half.
     fn store_pairs(self, x: Self::F, to: &mut [i32; LANES / 2]);
@@ -195,11 +197,13 @@ impl Simd for Plain {
         *from
     }
     #[inline(always)]
-    fn dot(self, acc: Self::I, w: Self::W, x: i32) -> Self::I {
-        let (low, high) = (i32::from(x as i16), x >> 16);
-        std::array::from_fn(|i| {
-            acc[i] + (i32::from(w[2 * i]) * low + i32::from(w[2 * i + 1]) * high)
-        })
+    fn splat_pairs(self, x: &[i32; ROWS]) -> [Self::W; ROWS] {
+        x.map(|x| std::array::from_fn(|i| (x >> (16 * (i % 2))) as i16))
+    }
+    #[inline(always)]
+    fn dot(self, acc: Self::I, w: Self::W, x: Self::W) -> Self::I {
+        let product = |i: usize| i32::from(w[i]) * i32::from(x[i]);
+        std::array::from_fn(|i| acc[i] + (product(2 * i) + product(2 * i + 1)))
     }
     #[inline(always)]
     fn to_f32(self, x: Self::I) -> Self::F {

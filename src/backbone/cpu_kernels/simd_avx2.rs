@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::simd::{Kernel, LANES, Simd};
+use super::simd::{Kernel, LANES, ROWS, Simd};
 
 /// Proof that this machine has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -98,8 +98,12 @@ impl Simd for Avx2 {
         unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
     }
     #[inline(always)]
-    fn dot(self, acc: __m256i, w: __m256i, x: i32) -> __m256i {
-        unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(w, _mm256_set1_epi32(x))) }
+    fn splat_pairs(self, x: &[i32; ROWS]) -> [__m256i; ROWS] {
+        x.map(|x| unsafe { _mm256_set1_epi32(x) })
+    }
+    #[inline(always)]
+    fn dot(self, acc: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(w, x)) }
     }
     #[inline(always)]
     fn to_f32(self, x: __m256i) -> __m256 {

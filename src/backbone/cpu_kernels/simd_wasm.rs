@@ -10,7 +10,7 @@ use std::arch::wasm32::*;
 use super::quad_simd::{QuadKernel, QuadSimd};
 #[cfg(feature = "relaxed-simd")]
 use super::quads::{self, Half, Pieces};
-use super::simd::{Kernel, LANES, Simd};
+use super::simd::{Kernel, LANES, ROWS, Simd};
 
 /// Two vectors of four lanes.
 #[derive(Clone, Copy)]
@@ -160,9 +160,25 @@ impl Simd for Wasm128 {
         Two::load(from)
     }
     #[inline(always)]
-    fn dot(self, acc: Two, w: Two, x: i32) -> Two {
-        let x = i32x4_splat(x);
-        acc.zip(w, |acc, w| i32x4_add(acc, i32x4_dot_i16x8(w, x)))
+    fn splat_pairs(self, x: &[i32; ROWS]) -> [Two; ROWS] {
+        const { assert!(ROWS == 4) };
+        // One load and shuffles: LLVM computes the address of each load that it broadcasts by an instruction of its own.
+        // Products of f32 gain nothing, as their units do some shuffles too.
+        // SAFETY: four i32 are 16 bytes; v128 loads take any alignment.
+        let x = unsafe { v128_load(x.as_ptr().cast()) };
+        [
+            i32x4_shuffle::<0, 0, 0, 0>(x, x),
+            i32x4_shuffle::<1, 1, 1, 1>(x, x),
+            i32x4_shuffle::<2, 2, 2, 2>(x, x),
+            i32x4_shuffle::<3, 3, 3, 3>(x, x),
+        ]
+        .map(|x| Two(x, x))
+    }
+    #[inline(always)]
+    fn dot(self, acc: Two, w: Two, x: Two) -> Two {
+        acc.zip(w.zip(x, |w, x| i32x4_dot_i16x8(w, x)), |acc, dot| {
+            i32x4_add(acc, dot)
+        })
     }
     #[inline(always)]
     fn to_f32(self, x: Two) -> Two {

@@ -47,8 +47,8 @@ pub fn quantized<S: Simd>(
         let mut products = [s.zero(); ROWS];
         for (weights, rows) in weights.iter().zip(rows) {
             let w = s.load_pairs(weights);
-            for (sum, x) in products.iter_mut().zip(rows) {
-                *sum = s.dot(*sum, w, *x);
+            for (sum, x) in products.iter_mut().zip(s.splat_pairs(rows)) {
+                *sum = s.dot(*sum, w, x);
             }
         }
         let scale = s.load(scale);

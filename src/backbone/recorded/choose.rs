@@ -1,23 +1,29 @@
 //! Which family of kernels suits an adapter, by measuring what a barrier costs on it.
 //!
 //! As many steps with a barrier in each as without any run by the clock, since timestamps are optional in WebGPU.
-//! An adapter on which barriers are slow emulates a GPU on a processor, whatever it calls itself. Two kernels of a few lines are
-//! compiled, so that the choice takes some hundredths of a second.
+//! An adapter on which barriers are slow emulates a GPU on a processor, whatever it calls itself. Where it has subgroups, sums by
+//! their instructions run beside sums by workgroup memory, and are taken if they are right and no slower: in what order
+//! invocations lie in a subgroup is nowhere promised. Kernels of a few lines are compiled, so that the choice takes some
+//! hundredths of a second.
 
 use std::rc::Rc;
 
 use super::kernel::{Family, OUTPUT, compile};
+use super::parts::with_sums;
+use super::template::Values;
 use crate::clock::now_ms;
-use crate::device::GpuDevice;
+use crate::device::{GpuBuffer, GpuDevice};
 use crate::error::Result;
 use crate::shader::shader;
 
-/// Workgroups of each run, of 256 invocations.
+/// Workgroups of each run.
 const GROUPS: u32 = 64;
 /// Barriers are slow where they make a run so many times as long...
 const FACTOR: f64 = 3.0;
 /// ...and longer by so many milliseconds: what a submit costs hides the rest.
 const LEAST_MS: f64 = 2.0;
+/// Subgroups may be slower by so much, which is the clock's doing.
+const NOISE: f64 = 1.1;
 
 /// The family for `gpu`.
 ///
@@ -26,44 +32,97 @@ const LEAST_MS: f64 = 2.0;
 pub async fn choose_family(gpu: &Rc<GpuDevice>) -> Result<Family> {
     let text = shader!("barriers.wgsl");
     let refused = gpu.scope();
-    let buffer = gpu.owned("choosing kernels", 4 * 256 * GROUPS as usize);
-    let runs = ["without", "with_barriers"].map(|entry| {
+    let runs = ["without", "with_barriers"].map(|entry| Run::new(gpu, text, entry, 256));
+    refused.close().await?;
+    let [without, with_barriers] = in_turn(gpu, &runs).await?;
+    if with_barriers > FACTOR * without && with_barriers - without > LEAST_MS {
+        return Ok(Family::Registers);
+    }
+    if !gpu.has_subgroups() {
+        return Ok(Family::Tiles);
+    }
+    Ok(match compare_sums(gpu).await? {
+        Some([by_memory, by_subgroups]) if by_subgroups <= NOISE * by_memory => Family::Subgroups,
+        _ => Family::Tiles,
+    })
+}
+
+/// Milliseconds of sums by workgroup memory and by subgroups; `None` where subgroups are refused or give other sums.
+///
+/// # Errors
+/// As [`choose_family`].
+pub async fn compare_sums(gpu: &GpuDevice) -> Result<Option<[f64; 2]>> {
+    let refused = gpu.scope();
+    let runs = [Family::Tiles, Family::Subgroups].map(|family| {
+        let text = with_sums(&Values::default(), shader!("neighbours.wgsl"), family);
+        Run::new(gpu, &text, "main", 64)
+    });
+    if refused.close().await.is_err() {
+        return Ok(None);
+    }
+    let ms = in_turn(gpu, &runs).await?;
+    let [wanted, found] = [runs[0].values(gpu).await?, runs[1].values(gpu).await?];
+    Ok((wanted == found).then_some(ms))
+}
+
+/// A kernel of [`GROUPS`] workgroups that writes a value for each invocation.
+struct Run {
+    pipeline: wgpu::ComputePipeline,
+    group: wgpu::BindGroup,
+    written: GpuBuffer,
+}
+
+impl Run {
+    fn new(gpu: &GpuDevice, text: &str, entry: &str, invocations: usize) -> Self {
+        let written = gpu.owned("choosing kernels", 4 * invocations * GROUPS as usize);
         let pipeline = compile(gpu.device(), text, entry);
         let group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &pipeline.get_bind_group_layout(0),
             entries: &[wgpu::BindGroupEntry {
                 binding: OUTPUT,
-                resource: buffer.as_entire_binding(),
+                resource: written.as_entire_binding(),
             }],
         });
-        (pipeline, group)
-    });
-    refused.close().await?;
+        Self {
+            pipeline,
+            group,
+            written,
+        }
+    }
+
+    /// Milliseconds until it is done.
+    async fn time(&self, gpu: &GpuDevice) -> Result<f64> {
+        let start = now_ms();
+        let mut encoder = gpu.encoder();
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&self.pipeline);
+            pass.set_bind_group(0, &self.group, &[]);
+            pass.dispatch_workgroups(GROUPS, 1, 1);
+        }
+        gpu.queue().submit([encoder.finish()]);
+        gpu.finished().await?;
+        Ok(now_ms() - start)
+    }
+
+    /// What it has written.
+    async fn values(&self, gpu: &GpuDevice) -> Result<Vec<u8>> {
+        let bytes = self.written.bytes() as usize;
+        gpu.read(&[(&*self.written, bytes)]).await
+    }
+}
+
+/// The best of two runs of each, after one that compiles.
+async fn in_turn(gpu: &GpuDevice, runs: &[Run; 2]) -> Result<[f64; 2]> {
     let mut best = [f64::INFINITY; 2];
-    // The first run compiles.
     for round in 0..3 {
-        for (best, (pipeline, group)) in best.iter_mut().zip(&runs) {
-            let start = now_ms();
-            let mut encoder = gpu.encoder();
-            {
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                pass.set_pipeline(pipeline);
-                pass.set_bind_group(0, group, &[]);
-                pass.dispatch_workgroups(GROUPS, 1, 1);
-            }
-            gpu.queue().submit([encoder.finish()]);
-            gpu.finished().await?;
+        for (best, run) in best.iter_mut().zip(runs) {
+            let ms = run.time(gpu).await?;
             if round > 0 {
-                *best = best.min(now_ms() - start);
+                *best = best.min(ms);
             }
         }
     }
-    let [without, with_barriers] = best;
-    let slow = with_barriers > FACTOR * without && with_barriers - without > LEAST_MS;
-    Ok(if slow {
-        Family::Registers
-    } else {
-        Family::Tiles
-    })
+    Ok(best)
 }

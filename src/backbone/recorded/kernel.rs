@@ -22,6 +22,15 @@ pub enum Family {
     Registers,
     /// Tiles in workgroup memory: for GPUs.
     Tiles,
+    /// Tiles, with sums and maxima by the instructions of subgroups: for GPUs that have them.
+    Subgroups,
+}
+
+impl Family {
+    /// Whether it is one for GPUs.
+    pub fn has_tiles(self) -> bool {
+        self != Self::Registers
+    }
 }
 
 /// A kernel and what one call of it is given.

@@ -172,7 +172,7 @@ impl Linear {
         self.check()?;
         let kernel = match family {
             Family::Registers => self.registers(),
-            Family::Tiles => self.tiles(),
+            Family::Tiles | Family::Subgroups => self.tiles(),
         }?;
         let products = self.rows * self.inputs * self.taps() * self.outputs;
         Ok(kernel.computing("linear", products))
@@ -255,7 +255,7 @@ impl Linear {
     pub fn split(&self, family: Family) -> usize {
         match family {
             Family::Registers => 1,
-            Family::Tiles => self.tile().split,
+            Family::Tiles | Family::Subgroups => self.tile().split,
         }
     }
 

@@ -27,6 +27,27 @@ fn float(value: f32) -> String {
     format!("{value:?}")
 }
 
+/// `kernel` behind what its invocations tell each other by, filled.
+pub(super) fn with_sums(values: &Values, kernel: &str, family: Family) -> String {
+    // Browsers want to be told, naga knows the functions only.
+    let enable = if cfg!(target_arch = "wasm32") {
+        "enable subgroups;\n"
+    } else {
+        ""
+    };
+    let (enable, sums, lanes, size) = match family {
+        Family::Subgroups => (
+            enable,
+            shader!("sums_subgroups.wgsl"),
+            ", @builtin(subgroup_size) size: u32",
+            ", size",
+        ),
+        Family::Registers | Family::Tiles => ("", shader!("sums_memory.wgsl"), "", ""),
+    };
+    let values = values.clone().with("lanes", lanes).with("size", size);
+    [enable, sums, &values.fill(kernel)].concat()
+}
+
 /// Multi-head attention: qkv [tokens, 3 * width] -> [queries, width].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attention {
@@ -43,9 +64,9 @@ impl Attention {
     /// As [`fours`], and those of [`Kernel::new`].
     pub fn kernel(&self, family: Family) -> Result<Kernel> {
         let head4 = fours(self.head)?;
-        // Queries, a tile, scores; quarters and shrinks.
+        // Queries, a tile, scores; what neighbours tell each other and shrinks.
         let staged = (48 * (head4 + 1) + 16 * 9) * 16 + 4 * (64 + 16);
-        let tiles = family == Family::Tiles && staged <= WORKGROUP_BYTES;
+        let tiles = family.has_tiles() && staged <= WORKGROUP_BYTES;
         // Two queries share what is loaded of keys and values; a wide head leaves no room for them.
         let each = if self.head <= HEAD_OF_TWO { 2 } else { 1 };
         let values = Values::default()
@@ -57,13 +78,16 @@ impl Attention {
             .with("eight", 8)
             .with("scale", float((self.head as f32).powf(-0.5)));
         let (text, each) = match tiles {
-            true => (shader!("attention_tiles.wgsl"), 1),
-            false => (shader!("attention_registers.wgsl"), each),
+            true => (
+                with_sums(&values, shader!("attention_tiles.wgsl"), family),
+                1,
+            ),
+            false => (values.fill(shader!("attention_registers.wgsl")), each),
         };
         let groups = [self.queries.div_ceil(16 * each), self.heads, 1];
         let dims = [self.tokens, self.queries, self.heads];
         let products = 2 * self.tokens * self.queries * self.heads * self.head;
-        Ok(Kernel::new(values.fill(text), groups, &dims)?.computing("attention", products))
+        Ok(Kernel::new(text, groups, &dims)?.computing("attention", products))
     }
 }
 
@@ -73,12 +97,15 @@ impl Attention {
 /// As [`Attention::kernel`].
 pub fn layer_norm([rows, step, width]: [usize; 3], epsilon: f32, family: Family) -> Result<Kernel> {
     let values = Values::default().with("epsilon", float(epsilon));
-    let (text, groups) = match family {
-        Family::Registers => (shader!("norm_registers.wgsl"), rows.div_ceil(16)),
-        Family::Tiles => (shader!("norm_tiles.wgsl"), rows),
+    let (text, groups) = match family.has_tiles() {
+        true => (with_sums(&values, shader!("norm_tiles.wgsl"), family), rows),
+        false => (
+            values.fill(shader!("norm_registers.wgsl")),
+            rows.div_ceil(16),
+        ),
     };
     let dims = [rows, fours(width)?, step];
-    Ok(Kernel::new(values.fill(text), [groups, 1, 1], &dims)?.computing("norm", 0))
+    Ok(Kernel::new(text, [groups, 1, 1], &dims)?.computing("norm", 0))
 }
 
 /// Class token and positions: patches [tokens - 1, width] -> [tokens, width].
