@@ -113,6 +113,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         //% end
     }
+    // The loop's last barrier lies between this and what neighbours told each other before.
     let whole = sum_of_four(sum, place);
     workgroupBarrier();
     if (quarter == 0u) {

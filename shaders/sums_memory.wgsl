@@ -1,5 +1,6 @@
 // What the 64 invocations of a workgroup tell each other, by workgroup memory and barriers. Every invocation calls these
-// functions. Stands before norm_tiles.wgsl and attention_tiles.wgsl; sums_subgroups.wgsl does the same.
+// functions. Stands before norm_tiles.wgsl, attention_tiles.wgsl and neighbours.wgsl; sums_subgroups.wgsl does the
+// same.
 
 var<workgroup> parts: array<f32, 64>;
 

@@ -1,6 +1,7 @@
 // What the 64 invocations of a workgroup tell each other, by the instructions of its subgroups. Every invocation calls
-// these functions. Stands before norm_tiles.wgsl and attention_tiles.wgsl; sums_memory.wgsl does the same. Invariant, which
-// `choose` has seen on the adapter: invocation i is number i % size of its subgroup, and a subgroup has four at least.
+// these functions. Stands before norm_tiles.wgsl, attention_tiles.wgsl and neighbours.wgsl; sums_memory.wgsl does the same.
+// Invariant: invocation i is number i % size of its subgroup, and a subgroup has four at least. `choose` sees it in
+// neighbours.wgsl, and `parity` checks what a backbone makes of it.
 
 var<workgroup> parts: array<f32, 16>;
 

@@ -32,7 +32,7 @@ MAIN = (50.0, 0.0)
 TOPS = (200, 500)
 # In the score; times inv_tau, in the share before the bias is added.
 SLACK = 0.0002
-# Of true shares, whose totals are float32.
+# Of true shares, which are sums of float32 values.
 PRECISION = 1e-6
 
 

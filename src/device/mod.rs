@@ -182,6 +182,15 @@ impl GpuDevice {
         Ok(family)
     }
 
+    /// Takes [`Family::Tiles`] in place of [`Family::Subgroups`], if that was chosen; says whether it was.
+    pub(crate) fn give_up_subgroups(&self) -> bool {
+        let chosen = self.family.get() == Some(Family::Subgroups);
+        if chosen {
+            self.family.set(Some(Family::Tiles));
+        }
+        chosen
+    }
+
     /// How scans multiply: as [`Self::multiply`] says, or else packed on what is known to be no software adapter.
     pub fn products(&self) -> Products {
         let suited = match self.family.get() {

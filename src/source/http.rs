@@ -11,7 +11,6 @@ use futures_util::{StreamExt, stream};
 use js_sys::Uint8Array;
 use web_sys::{AbortSignal, RequestCache};
 
-use super::browser_digest::{Copied, verify};
 use super::fetch::Fetcher;
 use super::verified_cache::VerifiedCache;
 use super::{Fetched, MANIFEST_BYTES_MAX, RowRange, Source};
@@ -78,10 +77,8 @@ impl Source for Http {
             .fetcher
             .whole(&file.file, file.bytes, mode, &count_once)
             .await;
-        let place = self.cache.place().await;
-        let mut copied = Copied::default();
         let verified = match fetched {
-            Ok(bytes) => verify(file, &bytes, &copied).await.map(|()| bytes),
+            Ok(bytes) => self.cache.verified(url.clone(), file, bytes).await,
             Err(error) => Err(error),
         };
         let bytes = match verified {
@@ -90,15 +87,11 @@ impl Source for Http {
                     .fetcher
                     .whole(&file.file, file.bytes, RequestCache::Reload, &|_| {})
                     .await?;
-                copied.release();
-                copied = Copied::default();
-                verify(file, &again, &copied).await?;
-                again
+                self.cache.verified(url, file, again).await?
             }
             other => other?,
         };
         count_once(u64::MAX);
-        self.cache.put_beside(url, copied.of(&bytes).clone(), place);
         Ok(Fetched {
             bytes,
             cached: false,

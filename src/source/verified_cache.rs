@@ -2,15 +2,16 @@
 //!
 //! The cache is a convenience: where it is absent, full or blocked, files are simply fetched again.
 //! Whatever comes out is verified like a download; what does not verify is deleted, so that damage
-//! heals itself. What was downloaded is stored beside the work that goes on, one file at a time, so that memory holds one
-//! copy. When the browser's quota is full, the rows of fine files that were written longest ago make room; when that is not
-//! enough, new files go without.
+//! heals itself. What was downloaded is checked and stored one file at a time, so that memory holds one copy of it; storing
+//! goes on beside the work. When the browser's quota is full, the rows of fine files that were written longest ago make room;
+//! when that is not enough, new files go without.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::lock::{Mutex, OwnedMutexGuard};
+use futures_channel::oneshot;
+use futures_util::lock::Mutex;
 use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -18,6 +19,7 @@ use web_sys::{Cache, CacheStorage, Request, Response, TransformStream};
 
 use super::browser_digest::{Copied, verify};
 use super::release::release;
+use crate::error::{Error, Result};
 use crate::format::FileRef;
 
 /// Name of the cache; rises with the format.
@@ -25,15 +27,13 @@ const CACHE_NAME: &str = "data-attribution-1";
 /// Ends the URL under which rows of a fine file are kept; no host is asked for it.
 const ROWS: &str = "?rows";
 
-/// The right to hold a copy of a file outside of the module's memory, until it is verified and stored.
-pub type Place = OwnedMutexGuard<()>;
-
 /// A handle to the cache, or to nothing.
 #[derive(Clone)]
 pub struct VerifiedCache {
     cache: Option<Cache>,
     /// Making room did not help: not tried again.
     full: Rc<Cell<bool>>,
+    /// The right to hold a copy of a download outside of the module's memory.
     place: Arc<Mutex<()>>,
 }
 
@@ -97,24 +97,40 @@ impl VerifiedCache {
         Some(bytes)
     }
 
-    /// Waits until nobody holds a copy.
-    pub async fn place(&self) -> Place {
-        self.place.clone().lock_owned().await
-    }
-
-    /// Begins to store `bytes` under `url`, and frees them then.
-    pub fn put_beside(&self, url: String, bytes: Uint8Array, place: Place) {
-        let cache = self.clone();
+    /// `bytes`, once they are verified in their turn; they are stored under `url` beside what goes on then.
+    ///
+    /// # Errors
+    /// Those of [`verify`].
+    pub async fn verified(&self, url: String, file: &FileRef, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        let (sender, verified) = oneshot::channel();
+        let (cache, file) = (self.clone(), file.clone());
+        // A task of its own: a reader whose turn has come may not be asked for long, or never, and all others would wait.
         spawn_local(async move {
-            cache.put(&url, &bytes).await;
-            release(&bytes);
+            let place = cache.place.lock().await;
+            let copied = Copied::default();
+            let outcome = verify(&file, &bytes, &copied).await;
+            let kept = outcome.is_ok().then(|| copied.of(&bytes).clone());
+            // The reader may have given up.
+            let _ = sender.send(outcome.map(|()| bytes));
+            if let Some(kept) = kept {
+                cache.put(&url, &kept).await;
+            }
+            copied.release();
             drop(place);
         });
+        verified.await.unwrap_or(Err(Error::Cancelled))
     }
 
-    /// Waits until what [`Self::put_beside`] began is stored.
+    /// Waits until what was verified is stored.
     pub async fn settled(&self) {
-        self.place().await;
+        let (sender, settled) = oneshot::channel();
+        let place = self.place.clone();
+        spawn_local(async move {
+            place.lock().await;
+            let _ = sender.send(());
+        });
+        // The task ends only so.
+        let _ = settled.await;
     }
 
     /// Stores `bytes` under `url`; a full quota is no error.

@@ -239,7 +239,9 @@ impl<S: Source> Attributor<S> {
                 hit.influence_low = Some(at(score - rounded).low);
                 hit.influence_high = Some(at(score + rounded).high);
             }
-            remaining = total.share(shown).rest();
+            let share = total.share(shown);
+            let rounded = 2.0 * rounding.of_sum(hits.iter().map(|hit| hit.id), share.value);
+            remaining = share.rest().widened(rounded);
         }
         let Traffic {
             fetched_bytes,

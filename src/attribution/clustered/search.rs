@@ -218,7 +218,8 @@ impl<'a> Search<'a> {
         // In an order of their own, so that sums are the same every time.
         let mut rows: Vec<(u32, f32, f32)> = rows.collect();
         rows.sort_unstable_by_key(|row| row.0);
-        Rounding::new(curve, total, rows)
+        let others = self.index.head.rows - rows.len() as u64;
+        Rounding::new(curve, total, rows, others)
     }
 
     pub fn reranked(&self) -> usize {

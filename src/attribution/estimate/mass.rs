@@ -53,6 +53,15 @@ impl Share {
             high: rest(self.low),
         }
     }
+
+    /// Its interval wider by `by` on both sides.
+    pub fn widened(self, by: f64) -> Self {
+        Self {
+            low: (self.low - by).max(0.0),
+            high: (self.high + by).min(1.0),
+            ..self
+        }
+    }
 }
 
 impl Mass {

@@ -2,7 +2,7 @@
 //!
 //! As many steps with a barrier in each as without any run by the clock, since timestamps are optional in WebGPU.
 //! An adapter on which barriers are slow emulates a GPU on a processor, whatever it calls itself. Where it has subgroups, sums by
-//! their instructions run beside sums by workgroup memory, and are taken if they are right and no slower: in what order
+//! their instructions run beside sums by workgroup memory, and are taken if they are right and not plainly slower: in what order
 //! invocations lie in a subgroup is nowhere promised. Kernels of a few lines are compiled, so that the choice takes some
 //! hundredths of a second.
 
@@ -22,8 +22,10 @@ const GROUPS: u32 = 64;
 const FACTOR: f64 = 3.0;
 /// ...and longer by so many milliseconds: what a submit costs hides the rest.
 const LEAST_MS: f64 = 2.0;
-/// Subgroups may be slower by so much, which is the clock's doing.
-const NOISE: f64 = 1.1;
+/// Subgroups are slower where sums take so many times as long...
+const SLOWER: f64 = 1.2;
+/// ...and longer by so many milliseconds: clocks of browsers are no finer.
+const CLOCK_MS: f64 = 1.0;
 
 /// The family for `gpu`.
 ///
@@ -42,7 +44,11 @@ pub async fn choose_family(gpu: &Rc<GpuDevice>) -> Result<Family> {
         return Ok(Family::Tiles);
     }
     Ok(match compare_sums(gpu).await? {
-        Some([by_memory, by_subgroups]) if by_subgroups <= NOISE * by_memory => Family::Subgroups,
+        Some([by_memory, by_subgroups])
+            if by_subgroups <= (SLOWER * by_memory).max(by_memory + CLOCK_MS) =>
+        {
+            Family::Subgroups
+        }
         _ => Family::Tiles,
     })
 }

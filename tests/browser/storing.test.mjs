@@ -1,0 +1,89 @@
+// A browser that checks and stores files slowly, or has lost a part of what it stored, holds up no query.
+
+import assert from "node:assert/strict";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { launch, openIndex, openPage } from "./browser.mjs";
+import { Features } from "./features.mjs";
+import { startServer } from "./server.mjs";
+import { makeSite, run } from "./toy.mjs";
+
+/** Shards of more than 64 kB, whose digests the browser is asked for, and two files of items. */
+const DIMENSION = 256, ROWS = 8000;
+/** A query takes a few seconds; one that waits for itself takes for ever. */
+const PATIENCE_MS = 60_000;
+let browser, server, queries;
+
+before(async () => {
+  const site = makeSite(join(tmpdir(), `data-attribution-storing-${process.pid}`));
+  const model = join(site.folder, "model-wide");
+  const features = new Features(ROWS, DIMENSION);
+  const { rows, names } = features.write(site.folder);
+  queries = features.queries(3);
+  run("toy-model", "--dimension", String(DIMENSION), "--out", model);
+  for (const structure of ["flat", "clustered"]) {
+    run("pack", "--model", model, "--features", rows, "--names", names, "--structure", structure, "-o", join(site.folder, structure));
+  }
+  server = await startServer(site.folder);
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+/** Runs before the worker: every file takes so long to be checked, and so long to be stored. */
+function storesSlowly(milliseconds) {
+  for (const [{ prototype }, name] of [[Cache, "put"], [SubtleCrypto, "digest"]]) {
+    const original = prototype[name];
+    prototype[name] = async function (...values) {
+      await new Promise((done) => setTimeout(done, milliseconds));
+      return original.apply(this, values);
+    };
+  }
+}
+
+/** The hits of all queries, `fast` ones before others. */
+async function visit(page, structure) {
+  const info = await openIndex(page, `${server.url}/${structure}/manifest.json`, { device: "cpu" });
+  assert.equal(info.error, undefined, info.message);
+  const hits = [];
+  for (const [query, quality] of queries.map((query, i) => [query, i ? "balanced" : "fast"])) {
+    const asked = page.evaluate(([query, quality, patience]) => Promise.race([
+      window.attributor.attribute(Float32Array.from(query), { topK: 500, quality }),
+      new Promise((_, reject) => setTimeout(() => reject(new Error("the query waits for ever")), patience)),
+    ]), [query, quality, PATIENCE_MS]);
+    hits.push((await asked).hits.map(({ id, score, name }) => ({ id, score, name })));
+  }
+  await page.evaluate(() => window.attributor.dispose());
+  return hits;
+}
+
+for (const structure of ["flat", "clustered"]) {
+  test(`a ${structure} index answers while files are checked and stored slowly, and where half of them are gone`, async () => {
+    server.faults.delete("/worker.js");
+    const quick = await openPage(browser, `${server.url}/blank.html`);
+    const expected = await visit(quick.page, structure);
+    await quick.context.close();
+    server.faults.set("/worker.js", (count, body) => ({ body: `(${storesSlowly})(250);\n${body}` }));
+    const { context, page } = await openPage(browser, `${server.url}/blank.html`);
+    assert.deepEqual(await visit(page, structure), expected);
+    // Either half of the files, as they were stored.
+    for (const half of [0, 1]) {
+      const deleted = await page.evaluate(async (half) => {
+        let deleted = 0;
+        for (const name of await caches.keys()) {
+          const cache = await caches.open(name);
+          for (const [i, request] of (await cache.keys()).entries()) {
+            if (i % 2 === half && !request.url.endsWith("manifest.json")) deleted += await cache.delete(request);
+          }
+        }
+        return deleted;
+      }, half);
+      assert.ok(deleted >= 4, `${deleted} files were stored`);
+      assert.deepEqual(await visit(page, structure), expected);
+    }
+    await context.close();
+  });
+}
