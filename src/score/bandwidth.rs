@@ -157,8 +157,8 @@ fn alone(gpu: &Rc<GpuDevice>, bound: &Bound) -> Result<f64> {
 /// Scans of `asked` for each of `ks` best; `say` hears each result, and why there is no GPU's.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::InvalidArgument`] for a dimension that is no multiple of 4 up to 2048, and for codes that are no
-/// multiple of 64; [`Error::Device`] when the GPU fails or ranks differently from the CPU.
+/// [`Error::Io`]; [`Error::InvalidArgument`] for a dimension that is no multiple of 4 up to 2048, for codes that are no
+/// multiple of 64, and for more than the GPU binds at once; [`Error::Device`] when the GPU fails or ranks differently from the CPU.
 pub fn measure(
     asked: &Rows,
     ks: &[usize],
@@ -198,8 +198,17 @@ pub fn measure(
         kernel,
     };
     let gpu = pollster::block_on(GpuDevice::open());
-    if let Err(error) = &gpu {
-        say(Err(format!("no scans on a GPU: {error}")));
+    match &gpu {
+        Err(error) => say(Err(format!("no scans on a GPU: {error}"))),
+        Ok(gpu) => {
+            let room = gpu.device().limits().max_storage_buffer_binding_size;
+            let most = bytes.into_iter().max().unwrap_or(0) as u64;
+            if most > room {
+                return Err(Error::invalid(format!(
+                    "{most} bytes, where the GPU binds {room} at once: ask for fewer rows"
+                )));
+            }
+        }
     }
     for &k in ks {
         let mut best = [f64::INFINITY; 2];
