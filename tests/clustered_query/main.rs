@@ -127,7 +127,7 @@ fn a_line_that_is_passed_makes_influences_exact() {
             };
             let share = hit.influence.unwrap();
             assert!((same.influence.unwrap() - share).abs() < 1e-5);
-            // What is left of the interval is the rounding of this hit's row.
+            // What is left of the interval is the rounding of rows.
             let (low, high) = (hit.influence_low.unwrap(), hit.influence_high.unwrap());
             assert!(low <= share && share <= high);
             assert!(
@@ -135,7 +135,7 @@ fn a_line_that_is_passed_makes_influences_exact() {
                 "{low} {share} {high}"
             );
         }
-        // And of all rows, in what remains.
+        // So it is in what remains.
         let rest = answer.remaining_influence;
         assert!(answer.remaining_low <= rest && rest <= answer.remaining_high);
         assert!(answer.remaining_high - answer.remaining_low < 0.02);
