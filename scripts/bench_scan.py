@@ -6,10 +6,10 @@
 int8: random rows; ours against usearch's exact search of int8 and faiss's 8-bit scalar quantizer. Codes: ours of 8 words and two
 bytes of terms a row against faiss's fast scan of 64 x 4-bit PQ (32 bytes), its plain 32 x 8-bit PQ and its fast scan of 1-bit RaBitQ. The tool is asked by
 
-    data-attribution bench-scan --json --rows FILE --dimension D --k K
+    data-attribution bench-scan --json --cpu-only --rows FILE --dimension D --k K
 
-where FILE holds int8 rows [n, D]; it prints a line for each scan on each device, the best of several runs with the choice of the
-best K; `bytes` is what a scan must read and write, on one thread on the CPU. Only those of the CPU are compared here. The tool runs before and after
+where FILE holds int8 rows [n, D]; it prints a line for each scan, the best of several runs with the choice of the
+best K; `bytes` is what a scan must read and write, on one thread. The tool runs before and after
 the others and the better time counts. A line of OUT is what it printed or the like for the others; `ratio` is rows a second beside the best other of that kind.
 """
 
@@ -40,10 +40,9 @@ def best(run):
 
 
 def asked(options, file):
-    command = [options.tool, "bench-scan", "--json", "--rows", file, "--dimension", options.dimension, "--k", options.hits]
+    command = [options.tool, "bench-scan", "--json", "--cpu-only", "--rows", file, "--dimension", options.dimension, "--k", options.hits]
     done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
-    scans = [json.loads(line) for line in done.stdout.splitlines()]
-    return [scan for scan in scans if scan["device"].lower().startswith("cpu")]
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def int8_rivals(rows, hits):

@@ -1,5 +1,5 @@
 // What becomes of a score: it is kept for the calibrator, and the row becomes a candidate for the best k
-// if it is not below the k-th best of an earlier moment. Stands before score_rows.wgsl and score_codes.wgsl.
+// if it is not below the k-th best of an earlier moment. Stands before places_atomics.wgsl and places_subgroups.wgsl.
 
 struct State {
     count: atomic<u32>,         // candidates in `pairs`
@@ -17,14 +17,18 @@ fn ordered(score: f32) -> u32 {
     return select(~bits, bits | 0x80000000u, (bits >> 31u) == 0u);
 }
 
-fn offer(place: u32, id: u32, score: f32) {
+// Keeps the score of a row; its order, or 0 where it is below the threshold. Finite scores have no order 0.
+fn kept(place: u32, id: u32, score: f32) -> u32 {
     scores[place] = score;
     let key = ordered(score);
     let threshold = state.threshold;
-    if (key > threshold.x || (key == threshold.x && ~id >= threshold.y)) {
-        let at = atomicAdd(&state.count, 1u);
-        if (at < arrayLength(&pairs)) {
-            pairs[at] = vec2<u32>(key, id);
-        }
+    return select(0u, key, key > threshold.x || (key == threshold.x && ~id >= threshold.y));
+}
+
+// Makes the row `id` candidate number `at`, if `key` is an order; the number of the next one.
+fn append(at: u32, key: u32, id: u32) -> u32 {
+    if (key > 0u && at < arrayLength(&pairs)) {
+        pairs[at] = vec2<u32>(key, id);
     }
+    return at + u32(key > 0u);
 }

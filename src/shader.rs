@@ -3,6 +3,13 @@
 //! [`shader!`] strips them when the crate is compiled. Lines of templates that begin with `//%` stay: see
 //! `backbone::recorded::template`. Invariant: WGSL has no string literals, so every other `//` begins a comment.
 
+/// Stands before shaders with subgroups: browsers want to be told, naga knows the functions only.
+pub(crate) const ENABLE_SUBGROUPS: &str = if cfg!(target_arch = "wasm32") {
+    "enable subgroups;\n"
+} else {
+    ""
+};
+
 /// The text of `shaders/<file>`.
 macro_rules! shader {
     ($file:literal) => {{

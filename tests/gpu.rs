@@ -6,7 +6,7 @@
 use data_attribution::backbone::parity;
 use data_attribution::device::{Compute, DeviceChoice, GpuDevice};
 use data_attribution::format::{Calibrator, shard};
-use data_attribution::score::kernels::Products;
+use data_attribution::score::kernels::{Places, Products};
 use data_attribution::score::{CpuScorer, GpuScorer, QuantizedQuery, normaliser};
 
 fn noise(stream: u32, i: usize) -> f32 {
@@ -34,8 +34,16 @@ fn gpu_kernels_equal_their_cpu_twins() {
         (4099, 4099, 64, 100),
         (300, 64, 2048, 7),
     ] {
-        for products in [Products::Single, Products::Packed] {
+        for (products, places) in [
+            (Products::Single, Places::Atomics),
+            (Products::Packed, Places::Atomics),
+            (Products::Packed, Places::Subgroups),
+        ] {
+            if places == Places::Subgroups && !gpu.has_subgroups() {
+                continue;
+            }
             gpu.multiply(products);
+            gpu.place(places);
             ranking(&gpu, count, shard_rows, dimension, k, false);
             ranking(&gpu, count, shard_rows, dimension, k, true);
         }

@@ -10,7 +10,7 @@ use code_rows::{Codes, index, joined, unit, widths};
 use data_attribution::device::GpuDevice;
 use data_attribution::format::clustered::{CodeRows, Head};
 use data_attribution::format::{Calibrator, shard};
-use data_attribution::score::kernels::Products;
+use data_attribution::score::kernels::{Places, Products};
 use data_attribution::score::{CodeQuery, CpuScorer, GpuScorer, QuantizedQuery, normaliser};
 
 #[test]
@@ -75,9 +75,17 @@ fn codes_on_the_gpu_score_as_on_the_cpu() {
 
 fn ranking(gpu: &Rc<GpuDevice>, head: &Head, files: &[CodeRows], k: usize, what: &str) {
     let query = Rc::new(CodeQuery::new(&head.plan, &unit(8, head.plan.dimension)).unwrap());
-    for products in [Products::Single, Products::Packed] {
+    for (products, places) in [
+        (Products::Single, Places::Atomics),
+        (Products::Packed, Places::Atomics),
+        (Products::Packed, Places::Subgroups),
+    ] {
+        if places == Places::Subgroups && !gpu.has_subgroups() {
+            continue;
+        }
         gpu.multiply(products);
-        let what = format!("{what}, {products:?}");
+        gpu.place(places);
+        let what = format!("{what}, {products:?}, {places:?}");
         ranking_of(gpu, head, &query, files, k, &what);
     }
 }

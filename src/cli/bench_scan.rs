@@ -23,6 +23,9 @@ pub struct BenchScan {
     /// File of int8 rows [n, dimension] to scan in place of generated ones.
     #[arg(long)]
     rows: Option<PathBuf>,
+    /// Scan on the CPU only.
+    #[arg(long)]
+    cpu_only: bool,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -36,7 +39,7 @@ impl BenchScan {
             dimension: self.dimension,
             codes: self.codes,
         };
-        measure(&rows, &self.k, |scan| match scan {
+        measure(&rows, &self.k, !self.cpu_only, |scan| match scan {
             Err(why) => eprintln!("{why}"),
             Ok(scan) if self.json => println!("{}", serde_json::json!(scan)),
             Ok(scan) => {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::backbone::recorded::choose::choose_family;
 use crate::backbone::recorded::kernel::Family;
 use crate::error::{Error, Result};
-use crate::score::kernels::{Kernels, Products};
+use crate::score::kernels::{Kernels, Places, Products};
 
 pub use handle::{GpuBuffer, GpuHandle};
 
@@ -71,6 +71,7 @@ pub struct GpuDevice {
     /// Whether shaders may name packed dot products.
     has_packed: bool,
     products: Cell<Option<Products>>,
+    places: Cell<Option<Places>>,
 }
 
 impl Deref for GpuDevice {
@@ -147,6 +148,7 @@ impl GpuDevice {
                 .wgsl_language_features()
                 .contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
             products: Cell::new(None),
+            places: Cell::new(None),
         }))
     }
 
@@ -203,6 +205,20 @@ impl GpuDevice {
     /// Makes scans that begin from now on multiply so; for tests and benchmarks.
     pub fn multiply(&self, products: Products) {
         self.products.set(Some(products));
+    }
+
+    /// How candidates of scans get their places: as [`Self::place`] says, or else by subgroups where those suit.
+    pub fn places(&self) -> Places {
+        let suited = match self.family.get() {
+            Some(Family::Subgroups) => Places::Subgroups,
+            _ => Places::Atomics,
+        };
+        self.places.get().unwrap_or(suited)
+    }
+
+    /// Gives candidates of scans that begin from now on their places so; for tests and benchmarks.
+    pub fn place(&self, places: Places) {
+        self.places.set(Some(places));
     }
 
     /// The scoring kernels, compiled on the first call.

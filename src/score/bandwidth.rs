@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::kernels::Products;
+use super::kernels::{Places, Products};
 use super::planes::{codes_block, rows_block};
 use super::{CodeQuery, CpuScorer, GpuScorer, Hit, QuantizedQuery};
 use crate::device::GpuDevice;
@@ -154,119 +154,185 @@ fn alone(gpu: &Rc<GpuDevice>, bound: &Bound) -> Result<f64> {
     Ok(timed(gpu, std::iter::once(bound), ALONE)? / ALONE as f64)
 }
 
-/// Scans of `asked` for each of `ks` best; `say` hears each result, and why there is no GPU's.
-///
-/// # Errors
-/// [`Error::Io`]; [`Error::InvalidArgument`] for a dimension that is no multiple of 4 up to 2048, for codes that are no
-/// multiple of 64, and for more than the GPU binds at once; [`Error::Device`] when the GPU fails or ranks differently from the CPU.
-pub fn measure(
-    asked: &Rows,
-    ks: &[usize],
-    mut say: impl FnMut(std::result::Result<Scan, String>),
-) -> Result<()> {
-    let dimension = asked.dimension;
-    if dimension == 0 || dimension > DIMENSION_MAX || !dimension.is_multiple_of(4) {
-        return Err(Error::invalid(format!("rows of {dimension} values")));
+/// All that is scanned, and by what.
+struct Scanned {
+    shard: FineShard,
+    query: QuantizedQuery,
+    head: Head,
+    codes: CodeRows,
+    code_query: Rc<CodeQuery>,
+    /// Of rows and of codes: scores are written and a scale or a term is read beside them.
+    bytes: [usize; 2],
+}
+
+impl Scanned {
+    fn new(asked: &Rows) -> Result<Self> {
+        let dimension = asked.dimension;
+        if dimension == 0 || dimension > DIMENSION_MAX || !dimension.is_multiple_of(4) {
+            return Err(Error::invalid(format!("rows of {dimension} values")));
+        }
+        if asked.codes == 0 || !asked.codes.is_multiple_of(64) {
+            return Err(Error::invalid(format!("{} codes", asked.codes)));
+        }
+        let values: Vec<i8> = match asked.file {
+            Some(file) => bytemuck::cast_vec(std::fs::read(file).map_err(|e| Error::io(file, e))?),
+            None => (0..asked.count * dimension)
+                .map(|i| bits(i) as i8)
+                .collect(),
+        };
+        let shard = shard(values, dimension);
+        let unit = super::query::normalised(&noise(dimension))?;
+        let (head, codes) = codes(dimension, asked.codes);
+        Ok(Self {
+            query: QuantizedQuery::new(&noise(dimension))?,
+            code_query: Rc::new(CodeQuery::new(&head.plan, &unit)?),
+            bytes: [
+                shard.rows() * (dimension + 8),
+                asked.codes * (4 * WIDTHS.words() + 8),
+            ],
+            shard,
+            head,
+            codes,
+        })
     }
-    if asked.codes == 0 || !asked.codes.is_multiple_of(64) {
-        return Err(Error::invalid(format!("{} codes", asked.codes)));
-    }
-    let values: Vec<i8> = match asked.file {
-        Some(file) => bytemuck::cast_vec(std::fs::read(file).map_err(|e| Error::io(file, e))?),
-        None => (0..asked.count * dimension)
-            .map(|i| bits(i) as i8)
-            .collect(),
-    };
-    let shard = shard(values, dimension);
-    let query = QuantizedQuery::new(&noise(dimension))?;
-    let unit = super::query::normalised(&noise(dimension))?;
-    let (head, codes) = codes(dimension, asked.codes);
-    let code_query = Rc::new(CodeQuery::new(&head.plan, &unit)?);
-    // Scores are written and a scale or a term is read beside the codes.
-    let bytes = [
-        shard.rows() * (dimension + 8),
-        asked.codes * (4 * WIDTHS.words() + 8),
-    ];
-    let said = |device: &str, k, what: usize, seconds, kernel| Scan {
-        what: ["int8", "codes"][what],
-        device: device.into(),
-        k,
-        rows: [shard.rows(), asked.codes][what],
-        dimension,
-        bytes: bytes[what] as u64,
-        seconds,
-        kernel,
-    };
-    let gpu = pollster::block_on(GpuDevice::open());
-    match &gpu {
-        Err(error) => say(Err(format!("no scans on a GPU: {error}"))),
-        Ok(gpu) => {
-            let room = gpu.device().limits().max_storage_buffer_binding_size;
-            let most = bytes.into_iter().max().unwrap_or(0) as u64;
-            if most > room {
-                return Err(Error::invalid(format!(
-                    "{most} bytes, where the GPU binds {room} at once: ask for fewer rows"
-                )));
-            }
+
+    fn said(
+        &self,
+        device: &str,
+        k: usize,
+        what: usize,
+        seconds: f64,
+        kernel: Option<Alone>,
+    ) -> Scan {
+        Scan {
+            what: ["int8", "codes"][what],
+            device: device.into(),
+            k,
+            rows: [self.shard.rows(), self.codes.rows()][what],
+            dimension: self.shard.dimension,
+            bytes: self.bytes[what] as u64,
+            seconds,
+            kernel,
         }
     }
-    for &k in ks {
+
+    /// Seconds of the best of the runs on the CPU, and the `k` best, of rows and of codes.
+    fn on_cpu(&self, k: usize) -> Result<([f64; 2], [Vec<Hit>; 2])> {
         let mut best = [f64::INFINITY; 2];
-        let mut wanted = Vec::new();
+        let mut found = [Vec::new(), Vec::new()];
         for _ in 0..RUNS {
-            let mut scorer = CpuScorer::new(query.clone(), shard.rows() as u64, k)?;
+            let mut scorer = CpuScorer::new(self.query.clone(), self.shard.rows() as u64, k)?;
             let start = Instant::now();
-            scorer.add("rows", &shard)?;
-            let found = scorer.hits();
+            scorer.add("rows", &self.shard)?;
+            found[0] = scorer.hits();
             best[0] = best[0].min(start.elapsed().as_secs_f64());
-            let mut scorer = CpuScorer::new(code_query.clone(), head.rows, k)?;
+            let mut scorer = CpuScorer::new(self.code_query.clone(), self.head.rows, k)?;
             let start = Instant::now();
-            scorer.add_codes("codes", &head, &codes)?;
-            let of_codes = scorer.hits();
+            scorer.add_codes("codes", &self.head, &self.codes)?;
+            found[1] = scorer.hits();
             best[1] = best[1].min(start.elapsed().as_secs_f64());
-            wanted = vec![found, of_codes];
         }
-        for (what, seconds) in best.into_iter().enumerate() {
-            say(Ok(said("CPU, 1 thread", k, what, seconds, None)));
-        }
-        let Ok(gpu) = &gpu else { continue };
-        let copies = bytes.map(|bytes| copy_of(gpu, bytes / 32 * 16));
-        for (products, name) in [
-            (Products::Single, "single products"),
-            (Products::Packed, "packed products"),
-        ] {
-            gpu.multiply(products);
-            let device = format!("{}, {name}", gpu.description());
-            let mut best = [[f64::INFINITY; 3]; 2];
-            for _ in 0..RUNS {
-                let mut of_rows =
-                    GpuScorer::new(gpu.clone(), query.clone(), shard.rows() as u64, k)?;
-                of_rows.upload(rows_block(&query, &shard, 0, shard.rows()));
-                let mut of_codes = GpuScorer::new(gpu.clone(), code_query.clone(), head.rows, k)?;
-                of_codes.upload(codes_block(&code_query, &head, &codes, 0, asked.codes));
-                let mut found = Vec::new();
-                for ((scorer, best), copy) in
-                    [of_rows, of_codes].into_iter().zip(&mut best).zip(&copies)
-                {
-                    let ([seconds, kernel], hits) = scan(gpu, scorer)?;
-                    for (best, seconds) in best.iter_mut().zip([seconds, kernel, alone(gpu, copy)?])
-                    {
-                        *best = best.min(seconds);
-                    }
-                    found.push(hits);
+        Ok((best, found))
+    }
+
+    /// Seconds of the best of the runs on `gpu`: of the scan, its kernel by itself and a plain copy, of rows and of codes.
+    fn on_gpu(
+        &self,
+        gpu: &Rc<GpuDevice>,
+        k: usize,
+        wanted: &[Vec<Hit>; 2],
+    ) -> Result<[[f64; 3]; 2]> {
+        let copies = self.bytes.map(|bytes| copy_of(gpu, bytes / 32 * 16));
+        let mut best = [[f64::INFINITY; 3]; 2];
+        for _ in 0..RUNS {
+            let (rows, codes) = (self.shard.rows(), self.codes.rows());
+            let mut of_rows = GpuScorer::new(gpu.clone(), self.query.clone(), rows as u64, k)?;
+            of_rows.upload(rows_block(&self.query, &self.shard, 0, rows));
+            let mut of_codes =
+                GpuScorer::new(gpu.clone(), self.code_query.clone(), self.head.rows, k)?;
+            of_codes.upload(codes_block(
+                &self.code_query,
+                &self.head,
+                &self.codes,
+                0,
+                codes,
+            ));
+            for (what, scorer) in [of_rows, of_codes].into_iter().enumerate() {
+                let ([seconds, kernel], hits) = scan(gpu, scorer)?;
+                let copy = alone(gpu, &copies[what])?;
+                for (best, seconds) in best[what].iter_mut().zip([seconds, kernel, copy]) {
+                    *best = best.min(seconds);
                 }
-                if found != wanted {
+                if hits != wanted[what] {
                     return Err(Error::device("its ranking differs from the CPU's"));
                 }
             }
+        }
+        Ok(best)
+    }
+}
+
+/// Scans of `asked` for each of `ks` best; `say` hears each result, and why there is no GPU's. Without `gpu` only the
+/// CPU scans.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::InvalidArgument`] for a dimension that is no multiple of 4 up to 2048, and for codes that are no
+/// multiple of 64; [`Error::Device`] when the GPU fails or ranks differently from the CPU.
+pub fn measure(
+    asked: &Rows,
+    ks: &[usize],
+    gpu: bool,
+    mut say: impl FnMut(std::result::Result<Scan, String>),
+) -> Result<()> {
+    let scanned = Scanned::new(asked)?;
+    let opened = gpu.then(|| open_for(&scanned.bytes)).transpose();
+    let gpu = opened.unwrap_or_else(|why| {
+        say(Err(why));
+        None
+    });
+    for &k in ks {
+        let (best, wanted) = scanned.on_cpu(k)?;
+        for (what, seconds) in best.into_iter().enumerate() {
+            say(Ok(scanned.said("CPU, 1 thread", k, what, seconds, None)));
+        }
+        let Some(gpu) = &gpu else { continue };
+        let with_subgroups = gpu.has_subgroups().then_some((
+            Products::Packed,
+            Places::Subgroups,
+            "packed products, subgroups",
+        ));
+        for (products, places, name) in [
+            (Products::Single, Places::Atomics, "single products"),
+            (Products::Packed, Places::Atomics, "packed products"),
+        ]
+        .into_iter()
+        .chain(with_subgroups)
+        {
+            gpu.multiply(products);
+            gpu.place(places);
+            let device = format!("{}, {name}", gpu.description());
+            let best = scanned.on_gpu(gpu, k, &wanted)?;
             for (what, [seconds, kernel, copy_seconds]) in best.into_iter().enumerate() {
                 let kernel = Alone {
                     seconds: kernel,
                     copy_seconds,
                 };
-                say(Ok(said(&device, k, what, seconds, Some(kernel))));
+                say(Ok(scanned.said(&device, k, what, seconds, Some(kernel))));
             }
         }
     }
     Ok(())
+}
+
+/// The GPU, or why it scans no blocks of `bytes`.
+fn open_for(bytes: &[usize]) -> std::result::Result<Rc<GpuDevice>, String> {
+    let gpu = pollster::block_on(GpuDevice::open())
+        .map_err(|error| format!("no scans on a GPU: {error}"))?;
+    let room = gpu.device().limits().max_storage_buffer_binding_size;
+    match bytes.iter().find(|bytes| **bytes as u64 > room) {
+        Some(bytes) => Err(format!(
+            "no scans on a GPU: {bytes} bytes, where it binds {room} at once"
+        )),
+        None => Ok(gpu),
+    }
 }

@@ -96,7 +96,7 @@ impl GpuScorer {
             .write_buffer(&query_buffer, 0, bytemuck::cast_slice(&packed));
         Ok(Self {
             params: gpu.uniform("parameters", 32),
-            kernel: kernels.scan(gpu.device(), form, products),
+            kernel: kernels.scan(gpu.device(), form, products, gpu.places()),
             selection,
             query_buffer,
             scores: Vec::new(),

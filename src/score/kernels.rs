@@ -1,16 +1,17 @@
 //! The scoring kernels as compiled pipelines, made once per device; scans once per form of rows.
 //!
 //! Every shader here validates under naga (when the tests run natively) and under Tint (in the browser
-//! tests), and needs no optional feature.
+//! tests). None needs an optional feature; where an adapter has packed products and subgroups, scans use them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::rc::Rc;
 
+use crate::backbone::recorded::template::Values;
 use crate::device::GpuDevice;
 use crate::format::clustered::Widths;
-use crate::shader::shader;
+use crate::shader::{ENABLE_SUBGROUPS, shader};
 
 /// Bytes of a (ordered score, id) pair.
 pub const PAIR_BYTES: usize = 8;
@@ -101,6 +102,15 @@ impl Products {
     }
 }
 
+/// How a scan's candidates get their places in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Places {
+    /// By an atomic addition of every invocation that has some.
+    Atomics,
+    /// By one for all invocations of a subgroup.
+    Subgroups,
+}
+
 /// What a scan reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -121,7 +131,7 @@ impl Form {
 /// All kernels of the scorer.
 pub struct Kernels {
     /// Scans, compiled for their form when one is first asked for.
-    scans: RefCell<HashMap<(Form, Products), Rc<Kernel>>>,
+    scans: RefCell<HashMap<(Form, Products, Places), Rc<Kernel>>>,
     pub begin: Kernel,
     pub histogram: Kernel,
     pub choose: Kernel,
@@ -151,18 +161,24 @@ impl Kernels {
     }
 
     /// The scan of rows of `form`.
-    pub fn scan(&self, device: &wgpu::Device, form: Form, products: Products) -> Rc<Kernel> {
+    pub fn scan(
+        &self,
+        device: &wgpu::Device,
+        form: Form,
+        products: Products,
+        places: Places,
+    ) -> Rc<Kernel> {
         let compile = || {
             let bindings: &[u32] = match form {
                 Form::Rows { .. } => &[0, 1, 2, 3, 4, 5, 6],
                 Form::Codes { .. } => &[0, 1, 2, 3, 4, 5, 6, 7],
             };
-            let module = module(device, &scan_source(form, products));
+            let module = module(device, &scan_source(form, products, places));
             Rc::new(kernel(device, &module, "main", bindings))
         };
         let mut scans = self.scans.borrow_mut();
         scans
-            .entry((form, products))
+            .entry((form, products, places))
             .or_insert_with(compile)
             .clone()
     }
@@ -198,7 +214,7 @@ const UNROLLED: usize = 16;
 /// The shader that scans rows of `form`. Up to [`UNROLLED`] words of a width are written out one by one: their
 /// places in the query are constants, which processors multiply by without loading them first. More words
 /// are read by a loop over as many, as compilers take long over long functions.
-fn scan_source(form: Form, products: Products) -> String {
+fn scan_source(form: Form, products: Products, places: Places) -> String {
     let words_part = match products {
         Products::Single => shader!("score_words.wgsl"),
         Products::Packed => shader!("score_dots.wgsl"),
@@ -207,6 +223,16 @@ fn scan_source(form: Form, products: Products) -> String {
         Form::Rows { words } => ([words, 0, 0], shader!("score_rows.wgsl")),
         Form::Codes { words } => (words, shader!("score_codes.wgsl")),
     };
+    let (enable, places_part, lanes, lane) = match places {
+        Places::Atomics => ("", shader!("places_atomics.wgsl"), "", ""),
+        Places::Subgroups => (
+            ENABLE_SUBGROUPS,
+            shader!("places_subgroups.wgsl"),
+            ", @builtin(subgroup_invocation_id) lane: u32",
+            ", lane",
+        ),
+    };
+    let values = Values::default().with("lanes", lanes).with("lane", lane);
     let mut lines = String::new();
     let mut q = 0;
     // Writing to a String cannot fail.
@@ -236,10 +262,9 @@ fn scan_source(form: Form, products: Products) -> String {
         }
     }
     format!(
-        "{}{}fn products(first: u32, stride: u32) -> vec4<i32> {{\n\
+        "{enable}{}{places_part}{words_part}fn products(first: u32, stride: u32) -> vec4<i32> {{\n\
          var sums = Sums();\nvar at = first;\n{lines}return whole(sums);\n}}\n{score}{}",
         shader!("candidates.wgsl"),
-        words_part,
-        shader!("scan.wgsl"),
+        values.fill(shader!("scan.wgsl")),
     )
 }

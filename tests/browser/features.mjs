@@ -2,6 +2,7 @@
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { run } from "./toy.mjs";
 
 const CENTRES = 30;
 
@@ -11,6 +12,18 @@ export function writeNpy(path, rows) {
   size.writeUInt16LE(header.length);
   const values = Buffer.from(Float32Array.from(rows.flat()).buffer);
   writeFileSync(path, Buffer.concat([Buffer.from("\x93NUMPY\x01\x00", "latin1"), size, Buffer.from(header), values]));
+}
+
+/** Packs features into an index of `folder` for each structure, named by it; gives `queries` queries. */
+export function packFeatures(folder, structures, { rows: count, dimension, queries }) {
+  const features = new Features(count, dimension);
+  const { rows, names } = features.write(folder);
+  const model = join(folder, "model-wide");
+  run("toy-model", "--dimension", String(dimension), "--out", model);
+  for (const structure of structures) {
+    run("pack", "--model", model, "--features", rows, "--names", names, "--structure", structure, "-o", join(folder, structure));
+  }
+  return features.queries(queries);
 }
 
 export class Features {

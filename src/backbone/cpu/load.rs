@@ -1,17 +1,18 @@
 //! From tensors by name to a network for the CPU.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{CpuLinear, CpuMatrix, CpuNorm, CpuResnet, CpuVit};
 use crate::backbone::assembly::Layers;
-use crate::backbone::cpu_kernels::{DensePanels, QuantizedPanels};
+use crate::backbone::cpu_kernels::{DensePanels, Inputs, QuantizedPanels};
 use crate::backbone::load::{Decoded, bad};
 use crate::error::Result;
 use crate::format::{Architecture, TensorEncoding, VitConfig};
 
 /// Tensors that have arrived.
-#[derive(Default)]
 pub struct CpuLoaded {
+    /// Names of the matrices behind a ReLU: those of a ResNet's blocks.
+    never_negative: HashSet<String>,
     matrices: HashMap<String, CpuMatrix>,
     values: HashMap<String, Vec<f32>>,
 }
@@ -24,6 +25,24 @@ pub enum CpuNetwork {
 }
 
 impl CpuLoaded {
+    /// None yet of a network of this kind.
+    pub fn new(architecture: &Architecture) -> Self {
+        let blocks = match architecture {
+            Architecture::Resnet(config) => config.blocks(),
+            Architecture::Vit(_) => Vec::new(),
+        };
+        let convolutions = blocks
+            .into_iter()
+            .flat_map(|block| block.convolutions.into_iter().chain(block.downsample));
+        Self {
+            never_negative: convolutions
+                .map(|conv| format!("{}.weight", conv.name))
+                .collect(),
+            matrices: HashMap::new(),
+            values: HashMap::new(),
+        }
+    }
+
     /// Takes a tensor; a matrix is laid out for the kernels.
     pub fn take(&mut self, name: &str, tensor: Decoded) {
         let matrix = match tensor {
@@ -34,12 +53,18 @@ impl CpuLoaded {
             Decoded::Dense { values, inputs, .. } => {
                 CpuMatrix::Dense(DensePanels::new(&values, inputs))
             }
-            Decoded::Quantized(matrix) => CpuMatrix::Quantized(match matrix.encoding {
-                TensorEncoding::Int4 => {
-                    QuantizedPanels::int4(&matrix.scales, &matrix.codes, matrix.inputs)
-                }
-                _ => QuantizedPanels::int8(&matrix.scales, &matrix.codes, matrix.inputs),
-            }),
+            Decoded::Quantized(matrix) => {
+                let known = match self.never_negative.contains(name) {
+                    true => Inputs::NeverNegative,
+                    false => Inputs::Any,
+                };
+                CpuMatrix::Quantized(match matrix.encoding {
+                    TensorEncoding::Int4 => {
+                        QuantizedPanels::int4(&matrix.scales, &matrix.codes, matrix.inputs)
+                    }
+                    _ => QuantizedPanels::int8(&matrix.scales, &matrix.codes, matrix.inputs, known),
+                })
+            }
         };
         self.matrices.insert(name.into(), matrix);
     }

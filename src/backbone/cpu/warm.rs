@@ -49,7 +49,7 @@ impl WarmUp {
     /// [`crate::Error::Format`] for tensors that its architecture lacks.
     pub fn new(head: &ModelHead) -> Result<Self> {
         let architecture = small(&head.architecture);
-        let mut loaded = CpuLoaded::default();
+        let mut loaded = CpuLoaded::new(&architecture);
         for (name, shape) in architecture.tensors() {
             loaded.take(&name, zeros(head, &name, &shape)?);
         }

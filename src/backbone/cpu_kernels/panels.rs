@@ -7,7 +7,8 @@
 //! segment, a segment being the inputs whose products are summed in i32 before they are scaled. Sums of a
 //! segment fit in i32 for any activations within -32767..=32767.
 
-use super::quad_simd;
+use super::linear::Inputs;
+use super::quad_simd::{Support, support};
 use super::quads::HALF;
 use super::simd::LANES;
 
@@ -51,9 +52,10 @@ pub struct DensePanels {
 }
 
 impl QuantizedPanels {
-    /// `w[o][i] = scales[o] * codes[o][i]`: `scales` [outputs], `codes` i8 [outputs, inputs] as bytes.
-    pub fn int8(scales: &[f32], codes: &[u8], inputs: usize) -> Self {
-        Self::int8_in(Order::fastest(), scales, codes, inputs)
+    /// `w[o][i] = scales[o] * codes[o][i]`: `scales` [outputs], `codes` i8 [outputs, inputs] as bytes; laid out for
+    /// activations of which so much is known.
+    pub fn int8(scales: &[f32], codes: &[u8], inputs: usize, known: Inputs) -> Self {
+        Self::int8_in(Order::fastest(known), scales, codes, inputs)
     }
 
     pub(super) fn int8_in(order: Order, scales: &[f32], codes: &[u8], inputs: usize) -> Self {
@@ -145,11 +147,10 @@ impl DensePanels {
 }
 
 impl Order {
-    fn fastest() -> Self {
-        if quad_simd::fastest() {
-            Self::Quads
-        } else {
-            Self::Pairs
+    fn fastest(known: Inputs) -> Self {
+        match (support(), known) {
+            (Support::One, _) | (Support::Steps, Inputs::NeverNegative) => Self::Quads,
+            (Support::Steps, Inputs::Any) | (Support::None, _) => Self::Pairs,
         }
     }
 }

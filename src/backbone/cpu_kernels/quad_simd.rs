@@ -1,8 +1,6 @@
 //! Instructions on four outputs by four inputs, whatever the machine calls them: what `quads` is written over.
 
-use super::quads::{
-    HALF, HIGH_OFFSET, Half, Pieces, ROWS, SINGLE_ROWS, multiply_half, multiply_single,
-};
+use super::quads::{HALF, HIGH_OFFSET, Half, Pieces, ROWS, multiply_half, multiply_single};
 use super::simd::{LANES, Plain, Simd};
 
 /// Instructions on four outputs by four inputs.
@@ -17,6 +15,8 @@ pub trait QuadSimd: Simd {
     fn load_quads(self, from: &[i8; 4 * HALF]) -> Self::B;
     /// `acc + sum_i w[..][i] * x[i]`; `x` holds four values within 0..=127, the first in the lowest byte.
     fn dot_quads(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q;
+    /// The same by sums of two products and then of two of those.
+    fn dot_quads_in_steps(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q;
     /// Adds `scale * (128 high + low)`.
     fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]);
     /// Rounds eight activations within -8191..=8191 and splits them.
@@ -26,11 +26,11 @@ pub trait QuadSimd: Simd {
     /// [`multiply_half`], and a function of its own where that helps to keep the sums in registers.
     fn multiply_half(self, rows: &[[Pieces; ROWS]], half: Half<'_>, to: &mut [[f32; LANES]; ROWS]);
     /// [`multiply_single`], likewise.
-    fn multiply_single(
+    fn multiply_single<const R: usize, const ONE: bool>(
         self,
-        rows: &[[u32; SINGLE_ROWS]],
+        rows: &[[u32; R]],
         half: Half<'_>,
-        to: &mut [[f32; LANES]; SINGLE_ROWS],
+        to: &mut [[f32; LANES]; R],
     );
 }
 
@@ -39,12 +39,30 @@ pub trait QuadKernel {
     fn run<S: QuadSimd>(self, s: S);
 }
 
-/// Whether products by quads are the fastest on this machine.
-pub fn fastest() -> bool {
+/// What multiplies by quads on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(target_arch = "wasm32", feature = "relaxed-simd")),
+    allow(dead_code, reason = "natively nothing does")
+)]
+pub enum Support {
+    /// Nothing: loops.
+    None,
+    /// Instructions for two products.
+    Steps,
+    /// One instruction.
+    One,
+}
+
+/// What this machine has.
+pub fn support() -> Support {
     #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
-    return super::simd_wasm::has_quad_instruction();
+    return match super::simd_wasm::has_quad_instruction() {
+        true => Support::One,
+        false => Support::Steps,
+    };
     #[cfg(not(all(target_arch = "wasm32", feature = "relaxed-simd")))]
-    return false;
+    return Support::None;
 }
 
 pub(super) fn dispatch<K: QuadKernel>(kernel: K) {
@@ -81,6 +99,10 @@ impl QuadSimd for Plain {
         })
     }
     #[inline(always)]
+    fn dot_quads_in_steps(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q {
+        self.dot_quads(acc, w, x)
+    }
+    #[inline(always)]
     fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]) {
         for (o, to) in to.iter_mut().enumerate() {
             *to += scale[o] * ((high[o] << 7) + low[o]) as f32;
@@ -91,13 +113,13 @@ impl QuadSimd for Plain {
         multiply_half(self, rows, half, to);
     }
     #[inline(always)]
-    fn multiply_single(
+    fn multiply_single<const R: usize, const ONE: bool>(
         self,
-        rows: &[[u32; SINGLE_ROWS]],
+        rows: &[[u32; R]],
         half: Half<'_>,
-        to: &mut [[f32; LANES]; SINGLE_ROWS],
+        to: &mut [[f32; LANES]; R],
     ) {
-        multiply_single(self, rows, half, to);
+        multiply_single::<_, R, ONE>(self, rows, half, to);
     }
     #[inline(always)]
     fn pack(self, x: Self::F) -> [u32; 2] {

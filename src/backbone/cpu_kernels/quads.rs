@@ -1,7 +1,8 @@
 //! Products with 8-bit matrices by an instruction that sums four products of i8 with 7 bits.
 //!
 //! WebAssembly's relaxed SIMD has it; where the machine has it too, it does twice the products of an instruction of
-//! pairs, and weights are used as they lie in memory. An activation is rounded to an integer x within
+//! pairs, and weights are used as they lie in memory. Elsewhere two instructions for pairs of bytes and of their sums take its
+//! place, which pays for activations of one piece. An activation is rounded to an integer x within
 //! -8191..=8191 of its row's largest magnitude, and `x + 8192` is taken in two pieces of seven bits, so that
 //! `x = 128 (high - 64) + low`: the sums of the high pieces begin at -64 times the sum of the weights. All that is exact
 //! in i32, so the result differs from the f32 product of the same weights by the rounding of x alone, about 4e-4 of its
@@ -14,13 +15,15 @@ use std::marker::PhantomData;
 
 use super::linear::{Ends, Inputs, PANEL_BYTES, block_rows, largest};
 use super::panels::QuantizedPanels;
-use super::quad_simd::{QuadKernel, QuadSimd, dispatch};
+use super::quad_simd::{QuadKernel, QuadSimd, Support, dispatch, support};
 use super::simd::LANES;
 
 /// Rows of a register tile: two accumulators each.
 pub const ROWS: usize = 6;
 /// The same where an activation is one piece: an accumulator each.
 pub const SINGLE_ROWS: usize = 12;
+/// The same where products are made in steps, which want two more registers.
+pub const STEPS_ROWS: usize = 10;
 /// Outputs of a register tile.
 pub const HALF: usize = LANES / 2;
 /// Largest magnitude of an activation as an integer.
@@ -58,12 +61,20 @@ pub fn multiply(matrix: &QuantizedPanels, ends: Ends<'_>, y: &mut [f32]) {
             y,
             form: PhantomData,
         }),
-        Inputs::NeverNegative => dispatch(Product::<Single, SINGLE_ROWS> {
-            matrix,
-            ends,
-            y,
-            form: PhantomData,
-        }),
+        Inputs::NeverNegative => match support() {
+            Support::Steps => dispatch(Product::<Single<false>, STEPS_ROWS> {
+                matrix,
+                ends,
+                y,
+                form: PhantomData,
+            }),
+            Support::One | Support::None => dispatch(Product::<Single<true>, SINGLE_ROWS> {
+                matrix,
+                ends,
+                y,
+                form: PhantomData,
+            }),
+        },
     }
 }
 
@@ -113,27 +124,22 @@ impl Activations<ROWS> for Signed {
     }
 }
 
-/// Never negative, in one piece.
-struct Single;
+/// Never negative, in one piece; multiplied by one instruction, or in steps.
+struct Single<const ONE: bool>;
 
-impl Activations<SINGLE_ROWS> for Single {
+impl<const R: usize, const ONE: bool> Activations<R> for Single<ONE> {
     type Word = u32;
 
     #[inline(always)]
     fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [u32]) -> f32 {
-        let tile = tile.as_chunks_mut::<SINGLE_ROWS>().0;
+        let tile = tile.as_chunks_mut::<R>().0;
         store_row(s, x, r, tile, SINGLE_PEAK, |x| s.pack(x))
     }
     #[inline(always)]
     fn starts<S: QuadSimd>(_: S, _: &[i8], _: usize, _: &mut [i32]) {}
     #[inline(always)]
-    fn multiply<S: QuadSimd>(
-        s: S,
-        rows: &[[u32; SINGLE_ROWS]],
-        half: Half<'_>,
-        to: &mut [[f32; LANES]; SINGLE_ROWS],
-    ) {
-        s.multiply_single(rows, half, to);
+    fn multiply<S: QuadSimd>(s: S, rows: &[[u32; R]], half: Half<'_>, to: &mut [[f32; LANES]; R]) {
+        s.multiply_single::<R, ONE>(rows, half, to);
     }
 }
 
@@ -258,21 +264,24 @@ pub fn multiply_half<S: QuadSimd>(
 
 /// [`multiply_half`] for activations of one piece.
 #[inline(always)]
-pub fn multiply_single<S: QuadSimd>(
+pub fn multiply_single<S: QuadSimd, const R: usize, const ONE: bool>(
     s: S,
-    rows: &[[u32; SINGLE_ROWS]],
+    rows: &[[u32; R]],
     half: Half<'_>,
-    to: &mut [[f32; LANES]; SINGLE_ROWS],
+    to: &mut [[f32; LANES]; R],
 ) {
     let steps = half.segment / 4;
     let of_segments = half.quads.chunks(steps).zip(rows.chunks(steps));
     for ((quads, rows), scale) in of_segments.zip(half.scales) {
         let zero = s.load_sums(&[0; HALF]);
-        let mut sums = [zero; SINGLE_ROWS];
+        let mut sums = [zero; R];
         for (quad, xs) in quads.iter().zip(rows) {
             let w = s.load_quads(quad);
             for (sum, x) in sums.iter_mut().zip(xs) {
-                *sum = s.dot_quads(*sum, w, *x);
+                *sum = match ONE {
+                    true => s.dot_quads(*sum, w, *x),
+                    false => s.dot_quads_in_steps(*sum, w, *x),
+                };
             }
         }
         let scale = &scale.as_chunks().0[half.side];

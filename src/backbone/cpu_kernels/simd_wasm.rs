@@ -41,7 +41,7 @@ pub fn run_quads<K: QuadKernel>(kernel: K) {
 }
 
 /// Whether four products of bytes and their sum are one instruction here. Where they are several, sums of two products
-/// stop at the limits of i16, which shows; and the kernels of pairs are faster.
+/// stop at the limits of i16, which shows.
 #[cfg(feature = "relaxed-simd")]
 pub fn has_quad_instruction() -> bool {
     #[target_feature(enable = "relaxed-simd")]
@@ -53,6 +53,15 @@ pub fn has_quad_instruction() -> bool {
         sum == 4 * 127 * 255 || sum == -4 * 127
     }
     probe()
+}
+
+/// Whole numbers as i32. Those of kernels lie far within its limits, beyond which relaxed SIMD would promise nothing.
+#[inline(always)]
+fn integers(x: v128) -> v128 {
+    #[cfg(feature = "relaxed-simd")]
+    return i32x4_relaxed_trunc_f32x4(x);
+    #[cfg(not(feature = "relaxed-simd"))]
+    return i32x4_trunc_sat_f32x4(x);
 }
 
 impl Two {
@@ -147,7 +156,7 @@ impl Simd for Wasm128 {
     #[inline(always)]
     fn exp2(self, n: Two) -> Two {
         n.map(|n| {
-            let n = i32x4_trunc_sat_f32x4(n);
+            let n = integers(n);
             i32x4_shl(i32x4_add(n, i32x4_splat(127)), 23)
         })
     }
@@ -186,7 +195,7 @@ impl Simd for Wasm128 {
     }
     #[inline(always)]
     fn store_pairs(self, x: Two, to: &mut [i32; LANES / 2]) {
-        let x = self.round(x).map(|x| i32x4_trunc_sat_f32x4(x));
+        let x = self.round(x).map(|x| integers(x));
         let pairs = i16x8_narrow_i32x4(x.0, x.1);
         // SAFETY: four i32 are 16 bytes; v128 stores take any alignment.
         unsafe { v128_store(to.as_mut_ptr().cast(), pairs) }
@@ -216,6 +225,12 @@ impl QuadSimd for Wasm128 {
     #[inline(always)]
     fn dot_quads(self, acc: v128, w: v128, x: u32) -> v128 {
         i32x4_relaxed_dot_i8x16_i7x16_add(w, u32x4_splat(x), acc)
+    }
+    #[inline(always)]
+    fn dot_quads_in_steps(self, acc: v128, w: v128, x: u32) -> v128 {
+        // Where the one above is several instructions, one of them makes these ones each time.
+        let twos = i16x8_relaxed_dot_i8x16_i7x16(w, u32x4_splat(x));
+        i32x4_add(acc, i32x4_dot_i16x8(twos, i16x8_splat(1)))
     }
     #[inline(always)]
     fn add_scaled(self, low: v128, high: v128, scale: &[f32; 4], to: &mut [f32; 4]) {
@@ -248,27 +263,27 @@ impl QuadSimd for Wasm128 {
         compiled(rows, half, to);
     }
     #[inline(always)]
-    fn multiply_single(
+    fn multiply_single<const R: usize, const ONE: bool>(
         self,
-        rows: &[[u32; quads::SINGLE_ROWS]],
+        rows: &[[u32; R]],
         half: Half<'_>,
-        to: &mut [[f32; LANES]; quads::SINGLE_ROWS],
+        to: &mut [[f32; LANES]; R],
     ) {
         // As above.
         #[target_feature(enable = "relaxed-simd")]
         #[inline(never)]
-        fn compiled(
-            rows: &[[u32; quads::SINGLE_ROWS]],
+        fn compiled<const R: usize, const ONE: bool>(
+            rows: &[[u32; R]],
             half: Half<'_>,
-            to: &mut [[f32; LANES]; quads::SINGLE_ROWS],
+            to: &mut [[f32; LANES]; R],
         ) {
-            quads::multiply_single(Wasm128, rows, half, to);
+            quads::multiply_single::<_, R, ONE>(Wasm128, rows, half, to);
         }
-        compiled(rows, half, to);
+        compiled::<R, ONE>(rows, half, to);
     }
     #[inline(always)]
     fn pack(self, x: Two) -> [u32; 2] {
-        let x = self.round(x).map(|x| i32x4_trunc_sat_f32x4(x));
+        let x = self.round(x).map(|x| integers(x));
         let words = i16x8_narrow_i32x4(x.0, x.1);
         let words = u8x16_narrow_i16x8(words, words);
         [
@@ -280,7 +295,7 @@ impl QuadSimd for Wasm128 {
     fn split(self, x: Two) -> [[u32; 2]; 2] {
         let x = self
             .round(x)
-            .map(|x| i32x4_add(i32x4_trunc_sat_f32x4(x), i32x4_splat(8192)));
+            .map(|x| i32x4_add(integers(x), i32x4_splat(8192)));
         let low = x.map(|x| v128_and(x, i32x4_splat(127)));
         let high = x.map(|x| u32x4_shr(x, 7));
         // Bytes 0 to 7 the low pieces, 8 to 15 the high ones.

@@ -16,7 +16,7 @@ pub mod profile;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod reference;
 pub mod resnet;
-mod template;
+pub(crate) mod template;
 pub mod vit;
 pub mod weights;
 

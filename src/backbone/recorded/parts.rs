@@ -5,7 +5,7 @@
 use super::kernel::{Family, Kernel};
 use super::template::Values;
 use crate::error::{Error, Result};
-use crate::shader::shader;
+use crate::shader::{ENABLE_SUBGROUPS, shader};
 
 /// Workgroup memory that every WebGPU device has.
 const WORKGROUP_BYTES: usize = 16384;
@@ -29,15 +29,9 @@ fn float(value: f32) -> String {
 
 /// `kernel` behind what its invocations tell each other by, filled.
 pub(super) fn with_sums(values: &Values, kernel: &str, family: Family) -> String {
-    // Browsers want to be told, naga knows the functions only.
-    let enable = if cfg!(target_arch = "wasm32") {
-        "enable subgroups;\n"
-    } else {
-        ""
-    };
     let (enable, sums, lanes, size) = match family {
         Family::Subgroups => (
-            enable,
+            ENABLE_SUBGROUPS,
             shader!("sums_subgroups.wgsl"),
             ", @builtin(subgroup_size) size: u32",
             ", size",

@@ -4,27 +4,21 @@ import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { launch, openIndex, openPage } from "./browser.mjs";
-import { Features } from "./features.mjs";
-import { startServer } from "./server.mjs";
-import { makeSite, run } from "./toy.mjs";
+import { launch, openIndex, openPage } from "../browser.mjs";
+import { packFeatures } from "../features.mjs";
+import { startServer } from "../server.mjs";
+import { makeSite } from "../toy.mjs";
 
 /** Shards of more than 64 kB, whose digests the browser is asked for, and two files of items. */
-const DIMENSION = 256, ROWS = 8000;
+const FEATURES = { rows: 8000, dimension: 256, queries: 3 };
 /** A query takes a few seconds; one that waits for itself takes for ever. */
 const PATIENCE_MS = 60_000;
+const STRUCTURES = ["flat", "clustered"];
 let browser, server, queries;
 
 before(async () => {
   const site = makeSite(join(tmpdir(), `data-attribution-storing-${process.pid}`));
-  const model = join(site.folder, "model-wide");
-  const features = new Features(ROWS, DIMENSION);
-  const { rows, names } = features.write(site.folder);
-  queries = features.queries(3);
-  run("toy-model", "--dimension", String(DIMENSION), "--out", model);
-  for (const structure of ["flat", "clustered"]) {
-    run("pack", "--model", model, "--features", rows, "--names", names, "--structure", structure, "-o", join(site.folder, structure));
-  }
+  queries = packFeatures(site.folder, STRUCTURES, FEATURES);
   server = await startServer(site.folder);
   browser = await launch();
 });
@@ -60,7 +54,7 @@ async function visit(page, structure) {
   return hits;
 }
 
-for (const structure of ["flat", "clustered"]) {
+for (const structure of STRUCTURES) {
   test(`a ${structure} index answers while files are checked and stored slowly, and where half of them are gone`, async () => {
     server.faults.delete("/worker.js");
     const quick = await openPage(browser, `${server.url}/blank.html`);

@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { launch } from "./browser.mjs";
-import { cycles } from "./cycles.mjs";
-import { startServer } from "./server.mjs";
-import { makeSite } from "./toy.mjs";
+import { launch } from "../browser.mjs";
+import { cycles } from "../cycles.mjs";
+import { startServer } from "../server.mjs";
+import { makeSite } from "../toy.mjs";
 
 const COUNT = 12;
 let browser, server, site;

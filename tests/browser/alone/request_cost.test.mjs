@@ -4,23 +4,17 @@ import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { launch, openIndex, openPage } from "./browser.mjs";
-import { Features } from "./features.mjs";
-import { startServer } from "./server.mjs";
-import { makeSite, run } from "./toy.mjs";
+import { launch, openIndex, openPage } from "../browser.mjs";
+import { packFeatures } from "../features.mjs";
+import { startServer } from "../server.mjs";
+import { makeSite } from "../toy.mjs";
 
-const DIMENSION = 256, ROWS = 8000;
-const QUERIES = 6;
+const FEATURES = { rows: 8000, dimension: 256, queries: 6 };
 let browser, server, queries;
 
 before(async () => {
   const site = makeSite(join(tmpdir(), `data-attribution-requests-${process.pid}`));
-  const model = join(site.folder, "model-wide");
-  const features = new Features(ROWS, DIMENSION);
-  const { rows, names } = features.write(site.folder);
-  queries = features.queries(QUERIES);
-  run("toy-model", "--dimension", String(DIMENSION), "--out", model);
-  run("pack", "--model", model, "--features", rows, "--names", names, "--structure", "clustered", "-o", join(site.folder, "wide"));
+  queries = packFeatures(site.folder, ["clustered"], FEATURES);
   server = await startServer(site.folder);
   browser = await launch();
 });
@@ -34,7 +28,7 @@ async function visit(line) {
   server.reset();
   Object.assign(server.line, line);
   const { context, page } = await openPage(browser, `${server.url}/blank.html`);
-  const info = await openIndex(page, `${server.url}/wide/manifest.json`, { device: "cpu" });
+  const info = await openIndex(page, `${server.url}/clustered/manifest.json`, { device: "cpu" });
   assert.equal(info.error, undefined, info.message);
   const hits = [], asked = [];
   for (const query of queries) {
