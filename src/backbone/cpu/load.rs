@@ -1,6 +1,6 @@
 //! From tensors by name to a network for the CPU.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::{CpuLinear, CpuMatrix, CpuNorm, CpuResnet, CpuVit};
 use crate::backbone::assembly::Layers;
@@ -12,7 +12,7 @@ use crate::format::{Architecture, TensorEncoding, VitConfig};
 /// Tensors that have arrived.
 pub struct CpuLoaded {
     /// Names of the matrices behind a ReLU: those of a ResNet's blocks.
-    never_negative: HashSet<String>,
+    never_negative: Vec<String>,
     matrices: HashMap<String, CpuMatrix>,
     values: HashMap<String, Vec<f32>>,
 }
@@ -54,7 +54,7 @@ impl CpuLoaded {
                 CpuMatrix::Dense(DensePanels::new(&values, inputs))
             }
             Decoded::Quantized(matrix) => {
-                let known = match self.never_negative.contains(name) {
+                let known = match self.never_negative.iter().any(|known| known == name) {
                     true => Inputs::NeverNegative,
                     false => Inputs::Any,
                 };
