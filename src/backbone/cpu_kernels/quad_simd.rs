@@ -41,10 +41,7 @@ pub trait QuadKernel {
 
 /// What multiplies by quads on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(all(target_arch = "wasm32", feature = "relaxed-simd")),
-    allow(dead_code, reason = "natively nothing does")
-)]
+#[allow(dead_code, reason = "a module has either loops or instructions")]
 pub enum Support {
     /// Nothing: loops.
     None,

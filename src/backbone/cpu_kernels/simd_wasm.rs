@@ -195,7 +195,7 @@ impl Simd for Wasm128 {
     }
     #[inline(always)]
     fn store_pairs(self, x: Two, to: &mut [i32; LANES / 2]) {
-        let x = self.round(x).map(|x| integers(x));
+        let x = self.round(x).map(integers);
         let pairs = i16x8_narrow_i32x4(x.0, x.1);
         // SAFETY: four i32 are 16 bytes; v128 stores take any alignment.
         unsafe { v128_store(to.as_mut_ptr().cast(), pairs) }
@@ -283,7 +283,7 @@ impl QuadSimd for Wasm128 {
     }
     #[inline(always)]
     fn pack(self, x: Two) -> [u32; 2] {
-        let x = self.round(x).map(|x| integers(x));
+        let x = self.round(x).map(integers);
         let words = i16x8_narrow_i32x4(x.0, x.1);
         let words = u8x16_narrow_i16x8(words, words);
         [
