@@ -5,7 +5,8 @@ fn places(wanted: u32, lane: u32) -> u32 {
     let before = subgroupExclusiveAdd(wanted);
     let all = subgroupAdd(wanted);
     var first = 0u;
-    if (lane == 0u && all > 0u) {
+    // One of them, whichever run together.
+    if (lane == subgroupBroadcastFirst(lane) && all > 0u) {
         first = atomicAdd(&state.count, all);
     }
     return subgroupBroadcastFirst(first) + before;

@@ -2,7 +2,7 @@
 //
 // Rows lie in planes of one word, four rows side by side: neighbouring invocations read neighbouring 16 bytes,
 // and one invocation scores four rows, so that a value of the query is loaded once for them. Stands between
-// candidates.wgsl and one of score_rows.wgsl and score_codes.wgsl, which scan.wgsl follows. `products` is written by
+// one of places_atomics.wgsl and places_subgroups.wgsl and one of score_rows.wgsl and score_codes.wgsl, which scan.wgsl follows. `products` is written by
 // `kernels::scan_source`: a call of `eight`, `four` or `two` for each word of a row.
 //
 // Fields are multiplied where they lie in their byte, which makes a product 4, 16 or 64 times as large; sums of

@@ -38,6 +38,7 @@ fn gpu_kernels_equal_their_cpu_twins() {
             (Products::Single, Places::Atomics),
             (Products::Packed, Places::Atomics),
             (Products::Packed, Places::Subgroups),
+            (Products::Single, Places::Subgroups),
         ] {
             if places == Places::Subgroups && !gpu.has_subgroups() {
                 continue;

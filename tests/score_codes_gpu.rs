@@ -79,6 +79,7 @@ fn ranking(gpu: &Rc<GpuDevice>, head: &Head, files: &[CodeRows], k: usize, what:
         (Products::Single, Places::Atomics),
         (Products::Packed, Places::Atomics),
         (Products::Packed, Places::Subgroups),
+        (Products::Single, Places::Subgroups),
     ] {
         if places == Places::Subgroups && !gpu.has_subgroups() {
             continue;

@@ -18,8 +18,8 @@ use crate::source::memory::Memory;
 
 /// Largest relative difference of a feature between the devices, as |a - b| / |a|.
 const TOLERANCE: f64 = 1e-3;
-/// Rows of the rankings that are compared.
-const ROWS: usize = 97;
+/// Rows of the rankings that are compared: several workgroups, the last one in part.
+const ROWS: usize = 601;
 /// Blocks of the timed backbone, which is a ViT-S on a 224-pixel image otherwise.
 const RACE_DEPTH: usize = 2;
 /// A GPU that takes longer than this for its first, compiling run is not waited for again.
@@ -338,7 +338,7 @@ mod tests {
         let hits = cpu.hits();
         assert_eq!(hits.len(), ROWS);
         let different = hits.windows(2).filter(|pair| pair[0].score > pair[1].score);
-        assert!(different.count() > ROWS - 5);
+        assert!(different.count() > ROWS - ROWS / 20);
         assert!(hits.iter().all(|hit| hit.score.is_finite()));
         // Every field of a word takes several values, so a kernel that reads one wrongly shows.
         for word in 0..codes.words_per_row {

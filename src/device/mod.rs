@@ -64,7 +64,7 @@ pub struct GpuDevice {
     adapter: wgpu::Adapter,
     handle: GpuHandle,
     kernels: RefCell<Option<Rc<Kernels>>>,
-    /// Which backbone kernels suit the adapter, once measured.
+    /// Which kernels suit the adapter, once measured: those of backbones, and how scans multiply and give places.
     family: Cell<Option<Family>>,
     /// Whether shaders may use subgroups.
     has_subgroups: bool,

@@ -1,7 +1,7 @@
 //! The scoring kernels as compiled pipelines, made once per device; scans once per form of rows.
 //!
 //! Every shader here validates under naga (when the tests run natively) and under Tint (in the browser
-//! tests). None needs an optional feature; where an adapter has packed products and subgroups, scans use them.
+//! tests). Packed products and subgroups are used where the adapter has them, and needed nowhere.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

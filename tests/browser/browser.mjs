@@ -30,6 +30,20 @@ export async function openPage(browser, url, options = {}) {
   return { context, page, problems };
 }
 
+/** Waits until nothing more comes into the caches: what was fetched is stored after the answer. */
+export async function stored(page) {
+  const entries = () => page.evaluate(async () => {
+    let count = 0;
+    for (const name of await caches.keys()) count += (await (await caches.open(name)).keys()).length;
+    return count;
+  });
+  for (let before = -1, now = await entries(); now !== before;) {
+    before = now;
+    await page.waitForTimeout(700);
+    now = await entries();
+  }
+}
+
 /** Opens an index in the page as `window.attributor`; returns its info or the error's code. */
 export function openIndex(page, manifest, options = {}) {
   return page.evaluate(async ([manifest, options]) => {

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { launch, openIndex, openPage } from "./browser.mjs";
+import { launch, openIndex, openPage, stored } from "./browser.mjs";
 import { Features, writeNpy } from "./features.mjs";
 import { RANGE_FAULTS, startServer } from "./server.mjs";
 import { makeSite, run } from "./toy.mjs";
@@ -192,7 +192,7 @@ test("a second query fetches missing rows only, a second visit none", async () =
   assert.equal(again.bytes.fetched, 0);
   assert.equal(again.bytes.requests, 0);
   // Rows are kept after the answer, not in its way.
-  await first.page.waitForTimeout(500);
+  await stored(first.page);
   await first.page.reload();
   await openIndex(first.page, `${server.url}/clustered/manifest.json`, { device: "cpu" });
   server.requests.length = 0;

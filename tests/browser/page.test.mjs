@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { attribute, launch, openIndex, openPage } from "./browser.mjs";
+import { attribute, launch, openIndex, openPage, stored } from "./browser.mjs";
 import { native, ROOT, TOOL } from "./toy.mjs";
 
 const WWW = join(ROOT, "www");
@@ -143,7 +143,7 @@ test("a visit offline works: page, module, model and index from what was kept", 
   await page.locator("button.example").first().click();
   await settled(page);
   const online = await page.evaluate(() => document.querySelector("data-attribution").result.hits.slice(0, 10));
-  await page.waitForTimeout(500);
+  await stored(page);
   await context.setOffline(true);
   await page.reload();
   await page.locator("button.example").first().click();

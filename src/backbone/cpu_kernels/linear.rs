@@ -19,6 +19,9 @@ pub(super) const PANEL_BYTES: usize = 32 << 10;
 /// Largest magnitude of an activation as an integer.
 const PEAK: f32 = 32767.0;
 
+/// Rows below this are taken for zeros: `PEAK / LEAST` is a number.
+const LEAST: f32 = 1e-33;
+
 /// What follows `z = x W^T + b`.
 #[derive(Clone, Copy, Debug)]
 pub enum Epilogue<'a> {
@@ -96,7 +99,7 @@ pub(super) struct Ends<'a> {
 }
 
 impl<'a> Ends<'a> {
-    fn new(
+    pub(super) fn new(
         x: &'a [f32],
         [inputs, outputs]: [usize; 2],
         bias: &'a [f32],
@@ -163,6 +166,12 @@ pub(super) fn block_rows(row_bytes: usize, tile_rows: usize) -> usize {
     (BLOCK_BYTES / row_bytes.max(1))
         .max(64)
         .next_multiple_of(tile_rows)
+}
+
+/// What takes a row whose largest magnitude is `peak` to integers up to `whole`: 0 for rows of zeros, and for those so small
+/// that the factor would be none.
+pub(super) fn inverse(whole: f32, peak: f32) -> f32 {
+    if peak > LEAST { whole / peak } else { 0.0 }
 }
 
 /// The largest magnitude in a row.
@@ -262,8 +271,7 @@ impl Kernel for Quantized<'_> {
 #[inline(always)]
 fn quantize<S: Simd>(s: S, x: &[f32], r: usize, tile: &mut [i32]) -> f32 {
     let peak = largest(s, x);
-    // A row of zeros keeps its zeros.
-    let inverse = s.splat(if peak > 0.0 { PEAK / peak } else { 0.0 });
+    let inverse = s.splat(inverse(PEAK, peak));
     for (x, to) in x.chunks(LANES).zip(tile.chunks_mut(LANES / 2 * ROWS)) {
         let mut pairs = [0; LANES / 2];
         s.store_pairs(s.mul(s.load_part(x), inverse), &mut pairs);

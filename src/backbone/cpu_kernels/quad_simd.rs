@@ -97,7 +97,13 @@ impl QuadSimd for Plain {
     }
     #[inline(always)]
     fn dot_quads_in_steps(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q {
-        self.dot_quads(acc, w, x)
+        let x = x.to_le_bytes().map(i16::from);
+        // As the instruction does it: sums of two stop at the limits of i16.
+        let two = |w: &[i8], x: &[i16]| {
+            let [a, b] = [0, 1].map(|i| i16::from(w[i]) * x[i]);
+            i32::from(a.saturating_add(b))
+        };
+        std::array::from_fn(|o| acc[o] + two(&w[4 * o..], &x) + two(&w[4 * o + 2..], &x[2..]))
     }
     #[inline(always)]
     fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]) {

@@ -13,7 +13,7 @@
 use std::hint::black_box;
 use std::marker::PhantomData;
 
-use super::linear::{Ends, Inputs, PANEL_BYTES, block_rows, largest};
+use super::linear::{Ends, Inputs, PANEL_BYTES, block_rows, inverse, largest};
 use super::panels::QuantizedPanels;
 use super::quad_simd::{QuadKernel, QuadSimd, Support, dispatch, support};
 use super::simd::LANES;
@@ -21,9 +21,9 @@ use super::simd::LANES;
 /// Rows of a register tile: two accumulators each.
 pub const ROWS: usize = 6;
 /// The same where an activation is one piece: an accumulator each.
-pub const SINGLE_ROWS: usize = 12;
+const SINGLE_ROWS: usize = 12;
 /// The same where products are made in steps, which want two more registers.
-pub const STEPS_ROWS: usize = 10;
+const STEPS_ROWS: usize = 10;
 /// Outputs of a register tile.
 pub const HALF: usize = LANES / 2;
 /// Largest magnitude of an activation as an integer.
@@ -54,6 +54,16 @@ pub struct Half<'a> {
 
 /// `y` [M, outputs] of `ends.x` [M, inputs]; `matrix` is laid out in quads.
 pub fn multiply(matrix: &QuantizedPanels, ends: Ends<'_>, y: &mut [f32]) {
+    multiply_by(support(), matrix, ends, y);
+}
+
+/// [`multiply`], where the machine has `support`.
+pub(super) fn multiply_by(
+    support: Support,
+    matrix: &QuantizedPanels,
+    ends: Ends<'_>,
+    y: &mut [f32],
+) {
     match ends.inputs {
         Inputs::Any => dispatch(Product::<Signed, ROWS> {
             matrix,
@@ -61,7 +71,7 @@ pub fn multiply(matrix: &QuantizedPanels, ends: Ends<'_>, y: &mut [f32]) {
             y,
             form: PhantomData,
         }),
-        Inputs::NeverNegative => match support() {
+        Inputs::NeverNegative => match support {
             Support::Steps => dispatch(Product::<Single<false>, STEPS_ROWS> {
                 matrix,
                 ends,
@@ -303,8 +313,7 @@ fn store_row<S: QuadSimd, W, const R: usize>(
     words: impl Fn(S::F) -> [W; 2],
 ) -> f32 {
     let peak = largest(s, x);
-    // A row of zeros keeps its zeros.
-    let inverse = s.splat(if peak > 0.0 { whole / peak } else { 0.0 });
+    let inverse = s.splat(inverse(whole, peak));
     for (x, to) in x.chunks(LANES).zip(tile.chunks_mut(2)) {
         for (to, word) in to.iter_mut().zip(words(s.mul(s.load_part(x), inverse))) {
             to[r] = word;

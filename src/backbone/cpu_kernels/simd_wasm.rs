@@ -40,8 +40,8 @@ pub fn run_quads<K: QuadKernel>(kernel: K) {
     compiled(kernel)
 }
 
-/// Whether four products of bytes and their sum are one instruction here. Where they are several, sums of two products
-/// stop at the limits of i16, which shows.
+/// Whether four products of bytes and their sum are one instruction here. Where they are several on x86, sums of two
+/// products stop at the limits of i16, which shows.
 #[cfg(feature = "relaxed-simd")]
 pub fn has_quad_instruction() -> bool {
     #[target_feature(enable = "relaxed-simd")]
@@ -55,7 +55,7 @@ pub fn has_quad_instruction() -> bool {
     probe()
 }
 
-/// Whole numbers as i32. Those of kernels lie far within its limits, beyond which relaxed SIMD would promise nothing.
+/// Whole numbers as i32. Those of kernels lie within its limits, beyond which relaxed SIMD would promise nothing.
 #[inline(always)]
 fn integers(x: v128) -> v128 {
     #[cfg(feature = "relaxed-simd")]

@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 
+use super::linear::Ends;
 use super::panels::Order;
-use super::quads::SINGLE_PEAK;
+use super::quad_simd::Support;
+use super::quads::{self, SINGLE_PEAK};
 use super::simd::{Kernel, LANES, Simd, dispatch};
 use super::{
     DensePanels, Epilogue, Inputs, QuantizedPanels, attention, layer_norm, math, reference,
@@ -218,21 +220,55 @@ fn activations_that_are_never_negative_are_rounded_to_7_bits() {
             twice(|| {
                 let y = panels.linear(&x, Inputs::NeverNegative, &bias, epilogue);
                 check(&y, &expected, 1e-5, &what);
+                for support in [Support::One, Support::Steps] {
+                    let y = never_negative(support, &panels, &x, &bias, epilogue);
+                    check(&y, &expected, 1e-5, &format!("{what}, {support:?}"));
+                }
             });
         }
     }
     // The largest sums: all weights -128, all activations 127 steps.
     let panels = QuantizedPanels::int8_in(Order::Quads, &[1.0; 4], &vec![0x80; 4 * 4608], 4608);
-    let y = panels.linear(
-        &vec![2.0; 4608],
-        Inputs::NeverNegative,
-        &[0.0; 4],
-        Epilogue::None,
-    );
-    assert!(
-        y.iter().all(|y| (y / (-256.0 * 4608.0) - 1.0).abs() < 1e-5),
-        "{y:?}"
-    );
+    for support in [Support::One, Support::Steps] {
+        let y = never_negative(
+            support,
+            &panels,
+            &vec![2.0; 4608],
+            &[0.0; 4],
+            Epilogue::None,
+        );
+        assert!(
+            y.iter().all(|y| (y / (-256.0 * 4608.0) - 1.0).abs() < 1e-5),
+            "{support:?}: {y:?}"
+        );
+    }
+}
+
+/// `panels.linear` of activations that are never negative, where a machine has `support`.
+fn never_negative(
+    support: Support,
+    panels: &QuantizedPanels,
+    x: &[f32],
+    bias: &[f32],
+    epilogue: Epilogue<'_>,
+) -> Vec<f32> {
+    let mut ends = Ends::new(x, [panels.inputs, panels.outputs], bias, epilogue);
+    ends.inputs = Inputs::NeverNegative;
+    let mut y = vec![0.0; ends.rows * panels.outputs];
+    quads::multiply_by(support, panels, ends, &mut y);
+    y
+}
+
+/// The factor of a row that is too small for one is no number that integers could be made of.
+#[test]
+fn rows_that_are_almost_zero_give_the_bias() {
+    for (order, _) in ORDERS {
+        let panels = QuantizedPanels::int8_in(order, &[1.0; 4], &bytes(4 * 36, 1), 36);
+        for inputs in [Inputs::Any, Inputs::NeverNegative] {
+            let y = panels.linear(&[1e-36; 36], inputs, &[1.0; 4], Epilogue::None);
+            assert_eq!(y, [1.0; 4], "{order:?}");
+        }
+    }
 }
 
 #[test]

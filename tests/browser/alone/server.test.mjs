@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
-import { RANGE_FAULTS, serveInstead, startServer } from "./server.mjs";
+import { RANGE_FAULTS, serveInstead, startServer } from "../server.mjs";
 
 const BYTES = Buffer.from(Uint8Array.from({ length: 1000 }, (_, i) => (i * 7) % 251));
 let server, root;
