@@ -85,9 +85,12 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
         assert.equal(info.device, device, JSON.stringify(info));
         const module = server.requests.slice(asked).find((path) => path.endsWith(".wasm"));
         assert.equal(module.includes("relaxed"), before !== NO_RELAXED_SIMD, module);
-        const bytes = device === "cpu" && precision === "int8" && !before;
-        const tolerance = !bytes ? TOLERANCE : backbone === "toy-resnet" ? TOLERANCE_7_BITS : TOLERANCE_14_BITS;
-        for (const [i, image] of images.entries()) {
+        const bytes = device === "cpu" && precision !== "f32" && !before;
+        // A 4-bit ResNet has 8-bit matrices too, where a row's inputs are no multiple of 32.
+        const rounded = backbone === "toy-resnet" ? TOLERANCE_7_BITS : precision === "int8" ? TOLERANCE_14_BITS : TOLERANCE;
+        const tolerance = bytes ? rounded : TOLERANCE;
+        // Adapters that are misled take long to compile, and then do what others do.
+        for (const [i, image] of images.slice(0, without.some(([, known]) => known === before) ? 1 : 4).entries()) {
           const result = await attribute(page, `${server.url}/demo/queries/${image.split("/").at(-1)}`, { topK: 600 });
           assert.equal(result.error, undefined, result.message);
           assert.equal(result.tiled, still);
