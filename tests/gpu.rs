@@ -6,7 +6,7 @@
 use data_attribution::backbone::parity;
 use data_attribution::device::{Compute, DeviceChoice, GpuDevice};
 use data_attribution::format::{Calibrator, shard};
-use data_attribution::score::kernels::{Places, Products};
+use data_attribution::score::kernels::ways;
 use data_attribution::score::{CpuScorer, GpuScorer, QuantizedQuery, normaliser};
 
 fn noise(stream: u32, i: usize) -> f32 {
@@ -26,6 +26,9 @@ fn gpu_kernels_equal_their_cpu_twins() {
         }
     };
     println!("adapter: {}", gpu.description());
+    if !gpu.has_subgroups() {
+        println!("SKIPPED: the adapter has no subgroups");
+    }
     for (count, shard_rows, dimension, k) in [
         (1, 1, 4, 1),
         (5, 2, 3, 10),
@@ -34,15 +37,7 @@ fn gpu_kernels_equal_their_cpu_twins() {
         (4099, 4099, 64, 100),
         (300, 64, 2048, 7),
     ] {
-        for (products, places) in [
-            (Products::Single, Places::Atomics),
-            (Products::Packed, Places::Atomics),
-            (Products::Packed, Places::Subgroups),
-            (Products::Single, Places::Subgroups),
-        ] {
-            if places == Places::Subgroups && !gpu.has_subgroups() {
-                continue;
-            }
+        for (products, places, _) in ways(gpu.has_subgroups()) {
             gpu.multiply(products);
             gpu.place(places);
             ranking(&gpu, count, shard_rows, dimension, k, false);

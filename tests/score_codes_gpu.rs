@@ -10,7 +10,7 @@ use code_rows::{Codes, index, joined, unit, widths};
 use data_attribution::device::GpuDevice;
 use data_attribution::format::clustered::{CodeRows, Head};
 use data_attribution::format::{Calibrator, shard};
-use data_attribution::score::kernels::{Places, Products};
+use data_attribution::score::kernels::ways;
 use data_attribution::score::{CodeQuery, CpuScorer, GpuScorer, QuantizedQuery, normaliser};
 
 #[test]
@@ -75,18 +75,10 @@ fn codes_on_the_gpu_score_as_on_the_cpu() {
 
 fn ranking(gpu: &Rc<GpuDevice>, head: &Head, files: &[CodeRows], k: usize, what: &str) {
     let query = Rc::new(CodeQuery::new(&head.plan, &unit(8, head.plan.dimension)).unwrap());
-    for (products, places) in [
-        (Products::Single, Places::Atomics),
-        (Products::Packed, Places::Atomics),
-        (Products::Packed, Places::Subgroups),
-        (Products::Single, Places::Subgroups),
-    ] {
-        if places == Places::Subgroups && !gpu.has_subgroups() {
-            continue;
-        }
+    for (products, places, way) in ways(gpu.has_subgroups()) {
         gpu.multiply(products);
         gpu.place(places);
-        let what = format!("{what}, {products:?}, {places:?}");
+        let what = format!("{what}, {way}");
         ranking_of(gpu, head, &query, files, k, &what);
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::kernels::{Places, Products};
+use super::kernels::ways;
 use super::planes::{codes_block, rows_block};
 use super::{CodeQuery, CpuScorer, GpuScorer, Hit, QuantizedQuery};
 use crate::device::GpuDevice;
@@ -296,18 +296,7 @@ pub fn measure(
             say(Ok(scanned.said("CPU, 1 thread", k, what, seconds, None)));
         }
         let Some(gpu) = &gpu else { continue };
-        let with_subgroups = gpu.has_subgroups().then_some((
-            Products::Packed,
-            Places::Subgroups,
-            "packed products, subgroups",
-        ));
-        for (products, places, name) in [
-            (Products::Single, Places::Atomics, "single products"),
-            (Products::Packed, Places::Atomics, "packed products"),
-        ]
-        .into_iter()
-        .chain(with_subgroups)
-        {
+        for (products, places, name) in ways(gpu.has_subgroups()) {
             gpu.multiply(products);
             gpu.place(places);
             let device = format!("{}, {name}", gpu.description());

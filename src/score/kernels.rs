@@ -111,6 +111,26 @@ pub enum Places {
     Subgroups,
 }
 
+/// All ways to scan that an adapter has, with `subgroups` or without, and their names; for tests and benchmarks.
+pub fn ways(subgroups: bool) -> impl Iterator<Item = (Products, Places, &'static str)> {
+    [
+        (Products::Single, Places::Atomics, "single products"),
+        (Products::Packed, Places::Atomics, "packed products"),
+        (
+            Products::Single,
+            Places::Subgroups,
+            "single products, subgroups",
+        ),
+        (
+            Products::Packed,
+            Places::Subgroups,
+            "packed products, subgroups",
+        ),
+    ]
+    .into_iter()
+    .filter(move |(_, places, _)| subgroups || *places == Places::Atomics)
+}
+
 /// What a scan reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
