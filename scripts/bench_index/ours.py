@@ -116,14 +116,15 @@ def measure(tool, quality, exact, options):
     row |= recalls([rows_of(a) for a in wide], exact["ids"], (1000,))
     if quality == "exact":
         return row | {"points": []}
-    row["points"] = [point(tool, quality, exact, top, at, options.cold) for top, at in [(1000, everyone), *((top, others) for top in TOPS)]]
+    row["points"] = [point(tool, quality, exact, 1000, everyone, wide, options.cold)]
+    row["points"] += [point(tool, quality, exact, top, others, tool.ask(others, quality, top), options.cold) for top in TOPS]
     row["influence"] += [influence(tool.ask(others, quality, 100, c), exact, c) for c in options.calibrators if c != MAIN]
     return row
 
 
-def point(tool, quality, exact, top, at, cold):
-    """Recall@100 and bytes where `top` hits are asked for."""
-    found = recalls([rows_of(a) for a in tool.ask(at, quality, top)], exact["ids"], (100,))
+def point(tool, quality, exact, top, at, answers, cold):
+    """Recall@100 and bytes where `top` hits are asked for, as by the queries `at` with `answers`."""
+    found = recalls([rows_of(a) for a in answers], exact["ids"], (100,))
     pairs = [tool.ask(pair, quality, top) for pair in at[: 2 * min(cold, len(at) // 2)].reshape(-1, 2)]
     return {"top": top, **found, **traffic([first for first, _ in pairs], "cold"), **traffic([second for _, second in pairs], "further")}
 

@@ -19,6 +19,8 @@ pub use event::{Completeness, Event, Host, Info, ResultHit, Silent, Timings};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use futures_util::future::{join, join3};
+
 use crate::backbone::Pace;
 use crate::device::{Compute, DeviceChoice};
 use crate::error::{Error, Result};
@@ -97,16 +99,21 @@ impl<S: Source> Attributor<S> {
         let manifest = Manifest::parse(name, &manifest_bytes)?;
         host.breathe().await?;
         let head_file = manifest.backbone.head.clone();
-        let head = source.read(&head_file, &|_| {}).await?;
-        let head = ModelHead::parse(&head_file.file, &head.bytes)?;
-        let mapper = read_mapper_head(&source, &manifest).await?;
+        // Beside each other: none is large, and each is a round trip.
+        let (head, mapper, clustered) = join3(
+            source.read(&head_file, &|_| {}),
+            read_mapper_head(&source, &manifest),
+            ClusteredIndex::open(&source, name, &manifest, host),
+        )
+        .await;
+        let (head, mapper) = (ModelHead::parse(&head_file.file, &head?.bytes)?, mapper?);
         check_identity(&manifest, &head, mapper.as_ref())?;
-        let clustered = ClusteredIndex::open(&source, name, &manifest, host).await?;
+        let clustered = clustered?;
         let mut files = manifest.files(&head, mapper.as_ref());
         if let Some(clustered) = &clustered {
             files.extend(clustered.head().file_names());
         }
-        source.keep(name, &manifest_bytes, &files).await;
+        let kept = source.keep(name, &manifest_bytes, &files);
         let (loaded, cached) = (Cell::new(0), Cell::new(0));
         let total_bytes = head.bytes() + mapper.as_ref().map_or(0, |mapper| mapper.file.bytes);
         let on_bytes = |bytes: u64, hit: bool| {
@@ -118,7 +125,7 @@ impl<S: Source> Attributor<S> {
                 cached_bytes: cached.get(),
             });
         };
-        let files = Files {
+        let model = Files {
             source: &source,
             head_file: &head_file.file,
             head: &head,
@@ -127,7 +134,9 @@ impl<S: Source> Attributor<S> {
             let info = Info::new(&manifest, compute, reason);
             host.event(Event::Manifest { info });
         };
-        let placed = Placed::open(&files, choice, host, &chosen, &on_bytes).await?;
+        let placed = Placed::open(&model, choice, host, &chosen, &on_bytes);
+        let (placed, ()) = join(placed, kept).await;
+        let placed = placed?;
         let mapper = match (mapper, manifest.mapper_head()) {
             (Some(head), Some(file)) => {
                 Some(Mapper::load(&source, &file.file, head, &on_bytes).await?)

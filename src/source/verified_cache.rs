@@ -2,11 +2,12 @@
 //!
 //! The cache is a convenience: where it is absent, full or blocked, files are simply fetched again.
 //! Whatever comes out is verified like a download; what does not verify is deleted, so that damage
-//! heals itself. What was downloaded is checked and stored one file at a time, so that memory holds one copy of it; storing
+//! heals itself. What is there is listed once, as asking for what is not takes as long as a request on a fast line. What was downloaded is checked and stored one file at a time, so that memory holds one copy of it; storing
 //! goes on beside the work. When the browser's quota is full, the rows of fine files that were written longest ago make room;
 //! when that is not enough, new files go without.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,6 +34,10 @@ pub struct VerifiedCache {
     cache: Option<Cache>,
     /// Making room did not help: not tried again.
     full: Rc<Cell<bool>>,
+    /// URLs of entries. One that is gone since is not found; one that another page has added since is fetched again.
+    listed: Rc<RefCell<HashSet<String>>>,
+    /// Whether those are all that there were.
+    all_listed: Rc<Cell<bool>>,
     /// The right to hold a copy of a download outside of the module's memory.
     place: Arc<Mutex<()>>,
 }
@@ -43,6 +48,8 @@ impl VerifiedCache {
         Self {
             cache: Self::try_open().await,
             full: Rc::default(),
+            listed: Rc::default(),
+            all_listed: Rc::default(),
             place: Arc::default(),
         }
     }
@@ -89,6 +96,9 @@ impl VerifiedCache {
     /// The bytes stored under `url`, whatever they are.
     pub async fn get_unpinned(&self, url: &str) -> Option<Vec<u8>> {
         let cache = self.cache.as_ref()?;
+        if self.all_listed.get() && !self.listed.borrow().contains(url) {
+            return None;
+        }
         let response: Response = settle(cache.match_with_str(url)).await?.dyn_into().ok()?;
         let buffer = settle(response.array_buffer().ok()?).await?;
         let body = Uint8Array::new(&buffer);
@@ -153,6 +163,7 @@ impl VerifiedCache {
             };
             let put = cache.put_with_str(url, &response);
             if JsFuture::from(put).await.is_ok() {
+                self.listed.borrow_mut().insert(url.into());
                 return true;
             }
         }
@@ -191,15 +202,18 @@ impl VerifiedCache {
         keys.iter().filter_map(|key| key.dyn_into().ok()).collect()
     }
 
-    /// Deletes every entry whose URL `wanted` does not want; rows go with their file.
+    /// Deletes every entry whose URL `wanted` does not want; rows go with their file. Lists the others.
     pub async fn retain(&self, wanted: impl Fn(&str) -> bool) {
         let Some(cache) = &self.cache else { return };
         for request in self.entries().await {
             let url = request.url();
-            if !wanted(url.strip_suffix(ROWS).unwrap_or(&url)) {
+            if wanted(url.strip_suffix(ROWS).unwrap_or(&url)) {
+                self.listed.borrow_mut().insert(url);
+            } else {
                 settle(cache.delete_with_request(&request)).await;
             }
         }
+        self.all_listed.set(true);
     }
 }
 

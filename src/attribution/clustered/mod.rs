@@ -5,9 +5,11 @@
 //! (not one that is provisional) has an exact score; no estimate is given without its interval.
 
 mod answer;
+mod codes;
 mod control;
 mod rounding;
 mod search;
+mod turns;
 mod whole;
 
 use std::cell::{Cell, OnceCell};
@@ -20,6 +22,7 @@ use crate::format::Manifest;
 use crate::format::clustered::{Clusters, CoarseDecoder, CodeRows, Control, Head};
 use crate::source::Source;
 use crate::source::row_store::{RowStore, Traffic};
+use turns::Turns;
 
 /// What queries of a clustered index keep between them.
 pub(super) struct ClusteredIndex {
@@ -67,13 +70,20 @@ impl ClusteredIndex {
         self.codes.begin();
     }
 
-    /// The control sample; reads it once, and takes note in `tally`.
-    async fn control(&self, source: &impl Source, tally: &Tally) -> Result<&Control> {
+    /// The control sample; reads it once, in its turn, and takes note in `tally`.
+    async fn control(
+        &self,
+        source: &impl Source,
+        tally: &Tally,
+        turns: &Turns,
+    ) -> Result<&Control> {
         if let Some(control) = self.control.get() {
             return Ok(control);
         }
         let reference = &self.clusters.control;
-        let file = tally.read(source, reference).await?;
+        let turn = turns.next(reference.bytes).await;
+        let came = |bytes| turn.came(bytes);
+        let file = tally.read_heard(source, reference, &came).await?;
         let control = Control::parse(&reference.file, &file.bytes, &self.head)?;
         Ok(self.control.get_or_init(|| control))
     }

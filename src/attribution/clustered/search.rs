@@ -172,11 +172,13 @@ impl<'a> Search<'a> {
         self.fast && self.tail_share() * expected <= FAST_UNREAD * k as f64
     }
 
-    /// Rows to rerank next, best first; empty when the answer is as good as was asked for.
-    pub fn next(&self, calibrator: &Calibrator) -> Vec<u32> {
+    /// Rows to rerank next, best first, and how many of them before anything else is decided; empty when the answer is as
+    /// good as was asked for.
+    pub fn next(&self, calibrator: &Calibrator) -> (Vec<u32>, usize) {
         let curve = self.curve(calibrator);
-        let count = self.with_state(|state| self.rule.next(state, curve.as_ref()));
-        self.waiting().take(count).map(|hit| hit.id).collect()
+        let next = self.with_state(|state| self.rule.next(state, curve.as_ref()));
+        let rows = self.waiting().take(next.ahead).map(|hit| hit.id);
+        (rows.collect(), next.rows)
     }
 
     /// Rows that would narrow the interval of the sum of influences, where it is wide; the last rows to be reranked.

@@ -16,6 +16,9 @@ use super::{Candidate, ScoreError, State, curve::Curve};
 const HALVINGS: usize = 19;
 /// Fewest rows asked for at a time, where there are as many.
 const BATCH_ROWS: usize = 64;
+/// Of the first rows, so many are fetched at once where twice as many seem to be wanted, however few are looked at
+/// first: each look would take a round trip. First estimates are high, so of what seems wanted it is half.
+const AHEAD_ROWS: usize = 400;
 /// Least distance, in deviations of the error, of rows that count as certainly below a line.
 const CERTAIN: f64 = 4.0;
 /// Part of the allowed misses that is left to the waiting rows, whatever the rest has used up.
@@ -39,6 +42,15 @@ pub struct Rule {
     pub listed: usize,
     /// All rows above the calibrator's line are reranked, where they are no more than this in all.
     pub certify: usize,
+}
+
+/// What to rerank next: waiting rows, from the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Next {
+    /// These are looked at before anything else is decided; 0 when done.
+    pub rows: usize,
+    /// As many as these are likely to be wanted soon, and may be fetched with them; at least `rows`.
+    pub ahead: usize,
 }
 
 fn listed(k: usize) -> usize {
@@ -68,10 +80,10 @@ impl Rule {
         }
     }
 
-    /// Number of rows of `state.waiting`, from its start, to rerank next; 0 when done. Called again after
+    /// Rows of `state.waiting` to rerank next. Called again after
     /// each batch, as every batch tells more of the errors. `curve` is the calibrator's, with the best exact
     /// score so far; it matters where it cuts.
-    pub fn next(&self, state: &State, curve: Option<&Curve>) -> usize {
+    pub fn next(&self, state: &State, curve: Option<&Curve>) -> Next {
         let left = self.rows.saturating_sub(state.exact.len());
         let waiting = state.waiting.len().min(left);
         let mut wanted = self.wanted(state).min(waiting);
@@ -83,11 +95,16 @@ impl Rule {
             }
         }
         if wanted == 0 {
-            return 0;
+            return Next::default();
         }
         // At most doubling: what was read so far tells whether the rest is needed.
         let most = state.exact.len().max(self.k).max(BATCH_ROWS);
-        wanted.clamp(BATCH_ROWS, most.max(BATCH_ROWS)).min(waiting)
+        let rows = wanted.clamp(BATCH_ROWS, most).min(waiting);
+        let ahead = AHEAD_ROWS.saturating_sub(state.exact.len());
+        Next {
+            rows,
+            ahead: ahead.min(wanted / 2).max(rows),
+        }
     }
 
     /// Number of waiting rows to rerank for the wanted recall, by what is known now.

@@ -321,7 +321,7 @@ impl<'a> Reading<'a> {
                     offset,
                     best: f64::from(*best),
                 });
-                rule.next(state, curve.as_ref())
+                rule.next(state, curve.as_ref()).rows
             });
             if next == 0 {
                 break;

@@ -39,7 +39,7 @@ impl Default for RowStoreOptions {
             // With the six of HTTP/1.1 it would be 42 kB. But bytes have a price of their own: so a first query of a million
             // rows of 768 stays within 30 MB and a further one within 5; a tenth of the requests fall away, of 16 kB a quarter.
             gap_bytes_max: 11 << 10,
-            requests: 32,
+            requests: 64,
         }
     }
 }

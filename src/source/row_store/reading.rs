@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use futures_util::future::try_join;
 use futures_util::{StreamExt, stream};
 
 use super::known::KnownRows;
@@ -106,26 +107,37 @@ impl<'a, S: Source> Reading<'a, S> {
                 rows = rest;
             }
         }
-        let mut arriving = stream::iter(parts)
-            .map(|(wanted, range, rows)| async move {
-                let done = self.fetch_range(&wanted.file, range, &rows).await?;
-                Ok((!done).then_some(wanted))
-            })
-            .buffer_unordered(at_once);
-        while let Some(arrived) = arriving.next().await {
-            let Some(wanted) = arrived? else { continue };
-            if !whole.iter().any(|other| other.file == wanted.file) {
-                whole.push(wanted);
+        let ranges = async {
+            let mut arriving = stream::iter(parts)
+                .map(|(wanted, range, rows)| async move {
+                    let done = self.fetch_range(&wanted.file, range, &rows).await?;
+                    Ok((!done).then_some(wanted))
+                })
+                .buffer_unordered(at_once);
+            let mut instead: Vec<&Wanted> = Vec::new();
+            while let Some(arrived) = arriving.next().await {
+                let Some(wanted) = arrived? else { continue };
+                if !instead.iter().any(|other| other.file == wanted.file) {
+                    instead.push(wanted);
+                }
             }
-        }
-        drop(arriving);
-        let mut arriving = stream::iter(whole)
+            Ok::<_, crate::Error>(instead)
+        };
+        // Beside each other, so that they share the wait.
+        let (instead, ()) = try_join(ranges, self.fetch_files(whole)).await?;
+        self.fetch_files(instead).await?;
+        Ok(left)
+    }
+
+    async fn fetch_files(&self, files: Vec<&Wanted>) -> Result<()> {
+        let at_once = self.store.options.requests.max(1);
+        let mut arriving = stream::iter(files)
             .map(|wanted| self.fetch_whole(wanted))
             .buffer_unordered(at_once);
         while let Some(arrived) = arriving.next().await {
             arrived?;
         }
-        Ok(left)
+        Ok(())
     }
 
     /// Bytes between rows that share a request.

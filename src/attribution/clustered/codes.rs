@@ -1,0 +1,228 @@
+//! Codes on their way to the scorer: best files first, and the control sample behind the first of them.
+//!
+//! A line should not be idle while there is something to fetch. So the next file is asked for before one that came is
+//! decoded and scored, and the control sample, without which nothing is estimated, has its turn among them.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+
+use futures_util::stream::Peekable;
+use futures_util::{Stream, StreamExt, stream};
+
+use super::ClusteredIndex;
+use super::answer::Course;
+use super::search::Search;
+use super::turns::Turns;
+use crate::attribution::Attributor;
+use crate::attribution::event::{Event, Host};
+use crate::error::Result;
+use crate::format::clustered::CodeRows;
+use crate::source::{Fetched, Source};
+
+/// Files that are on their way or wait for their use.
+const FILES_AHEAD: usize = 3;
+
+/// What is fetched.
+#[derive(Clone, Copy)]
+enum Part {
+    /// A coarse file, by number.
+    Codes(usize),
+    Control,
+}
+
+/// What came.
+enum Arrived {
+    /// Kept since an earlier query.
+    Known(Rc<CodeRows>),
+    File(Fetched),
+    Control,
+}
+
+impl<S: Source> Attributor<S> {
+    /// Reads and scores the coarse files, best first, and the control sample.
+    pub(super) async fn read_codes(
+        &self,
+        index: &ClusteredIndex,
+        search: &mut Search<'_>,
+        course: &Course,
+        host: &impl Host,
+    ) -> Result<()> {
+        let files = &index.clusters.coarse;
+        let total_bytes: u64 = files.iter().map(|shard| shard.file.bytes).sum();
+        let (mut loaded_bytes, mut cached_bytes) = (0, 0);
+        let mut parts: Vec<Part> = search.order().into_iter().map(Part::Codes).collect();
+        parts.insert(parts.len().min(1), Part::Control);
+        let turns = &Turns::default();
+        let fetch = move |part| self.part(index, course, part, turns);
+        let mut arriving = pin!(first_alone(parts, fetch).peekable());
+        while let Some(arrived) = arriving.next().await {
+            let (part, arrived) = arrived?;
+            if !search.is_quick() {
+                ask_ahead(arriving.as_mut()).await;
+            }
+            let Part::Codes(number) = part else {
+                let control = index.control(&self.source, &course.tally, turns).await?;
+                search.set_control(control);
+                continue;
+            };
+            let shard = &files[number];
+            let (rows, cached) = match arrived {
+                Arrived::Known(rows) => (rows, true),
+                Arrived::File(file) => {
+                    let rows = index.decoder.decode(&index.head, shard, &file.bytes)?;
+                    let rows = Rc::new(rows);
+                    index.codes.keep(&shard.file.file, &rows, rows.bytes());
+                    (rows, file.cached)
+                }
+                Arrived::Control => continue,
+            };
+            search.add(&shard.file.file, &rows, shard.clusters as usize)?;
+            loaded_bytes += shard.file.bytes;
+            cached_bytes += if cached { shard.file.bytes } else { 0 };
+            host.event(Event::Index {
+                loaded_bytes,
+                total_bytes,
+                cached_bytes,
+                rows: search.rows_read,
+                total_rows: self.manifest.count,
+            });
+            host.breathe().await?;
+            if course.is_due(host) && search.rows_read < self.manifest.count {
+                search.list().await?;
+                self.show(index, search, course, host).await?;
+            }
+            if search.is_quick() {
+                search.list().await?;
+                if search.enough() {
+                    break;
+                }
+            }
+        }
+        // Where it was enough before the sample's turn came. Nothing else is under way that would end.
+        let turns = &Turns::default();
+        let control = index.control(&self.source, &course.tally, turns).await?;
+        search.set_control(control);
+        Ok(())
+    }
+
+    async fn part(
+        &self,
+        index: &ClusteredIndex,
+        course: &Course,
+        part: Part,
+        turns: &Turns,
+    ) -> Result<(Part, Arrived)> {
+        let tally = &course.tally;
+        let arrived = match part {
+            Part::Control => {
+                index.control(&self.source, tally, turns).await?;
+                Arrived::Control
+            }
+            Part::Codes(number) => {
+                let file = &index.clusters.coarse[number].file;
+                match index.codes.get(&file.file) {
+                    Some(rows) => {
+                        tally.recalled(file.bytes);
+                        Arrived::Known(rows)
+                    }
+                    None => {
+                        let turn = turns.next(file.bytes).await;
+                        let came = |bytes| turn.came(bytes);
+                        Arrived::File(tally.read_heard(&self.source, file, &came).await?)
+                    }
+                }
+            }
+        };
+        Ok((part, arrived))
+    }
+}
+
+/// Begins to fetch what is next.
+async fn ask_ahead<T>(mut arriving: Pin<&mut Peekable<impl Stream<Item = T>>>) {
+    poll_fn(|context| {
+        let _ = arriving.as_mut().poll_peek(context);
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// What `fetch` gives for each of `parts`, in order. The first is fetched alone, so that something can be shown
+/// as soon as possible.
+fn first_alone<P, F: Future>(
+    parts: Vec<P>,
+    fetch: impl Fn(P) -> F + Clone,
+) -> impl Stream<Item = F::Output> {
+    let mut parts = parts.into_iter();
+    let first = stream::iter(parts.next()).map(fetch.clone()).buffered(1);
+    first.chain(stream::iter(parts).map(fetch).buffered(FILES_AHEAD))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_fetched_beside_the_first_file_and_order_is_kept() {
+        let (under_way, most) = (Cell::new(0), RefCell::new(Vec::new()));
+        let (counter, log) = (&under_way, &most);
+        let fetch = move |number: usize| async move {
+            counter.set(counter.get() + 1);
+            // Later files are faster.
+            let mut waits = 10 - number;
+            poll_fn(|context| {
+                context.waker().wake_by_ref();
+                waits -= 1;
+                match waits {
+                    0 => Poll::Ready(()),
+                    _ => Poll::Pending,
+                }
+            })
+            .await;
+            log.borrow_mut().push(counter.get());
+            counter.set(counter.get() - 1);
+            number
+        };
+        let files = vec![4, 0, 7, 2, 1, 5];
+        let all = first_alone(files.clone(), fetch);
+        let read: Vec<usize> = pollster::block_on(all.collect());
+        assert_eq!(read, files);
+        let none = first_alone(Vec::new(), fetch);
+        let none: Vec<usize> = pollster::block_on(none.collect());
+        assert!(none.is_empty());
+        let most = most.into_inner();
+        assert_eq!(most[0], 1, "the first was not alone");
+        assert!(most[1..].contains(&FILES_AHEAD), "{most:?}");
+        assert!(most.iter().all(|count| *count <= FILES_AHEAD));
+    }
+
+    #[test]
+    fn what_is_next_is_asked_for_before_what_came_is_worked_on() {
+        let asked = RefCell::new(Vec::new());
+        let fetch = |number: usize| {
+            asked.borrow_mut().push(number);
+            let mut waits = 1;
+            poll_fn(move |context| {
+                context.waker().wake_by_ref();
+                waits -= 1;
+                match waits {
+                    ..0 => Poll::Ready(number),
+                    _ => Poll::Pending,
+                }
+            })
+        };
+        pollster::block_on(async {
+            let mut arriving = pin!(first_alone(vec![0, 1, 2, 3, 4], fetch).peekable());
+            assert_eq!(arriving.next().await, Some(0));
+            assert_eq!(*asked.borrow(), [0]);
+            ask_ahead(arriving.as_mut()).await;
+            assert_eq!(*asked.borrow(), [0, 1, 2, 3]);
+            assert_eq!(arriving.next().await, Some(1));
+            ask_ahead(arriving.as_mut()).await;
+            assert_eq!(*asked.borrow(), [0, 1, 2, 3, 4]);
+        });
+    }
+}
