@@ -19,7 +19,7 @@ pub use event::{Completeness, Event, Host, Info, ResultHit, Silent, Timings};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use futures_util::future::{join, join3};
+use futures_util::future::try_join3;
 
 use crate::backbone::Pace;
 use crate::device::{Compute, DeviceChoice};
@@ -99,21 +99,24 @@ impl<S: Source> Attributor<S> {
         let manifest = Manifest::parse(name, &manifest_bytes)?;
         host.breathe().await?;
         let head_file = manifest.backbone.head.clone();
+        let read_head = async {
+            let head = source.read(&head_file, &|_| {}).await?;
+            ModelHead::parse(&head_file.file, &head.bytes)
+        };
         // Beside each other: none is large, and each is a round trip.
-        let (head, mapper, clustered) = join3(
-            source.read(&head_file, &|_| {}),
+        let (head, mapper, clustered) = try_join3(
+            read_head,
             read_mapper_head(&source, &manifest),
             ClusteredIndex::open(&source, name, &manifest, host),
         )
-        .await;
-        let (head, mapper) = (ModelHead::parse(&head_file.file, &head?.bytes)?, mapper?);
+        .await?;
         check_identity(&manifest, &head, mapper.as_ref())?;
-        let clustered = clustered?;
         let mut files = manifest.files(&head, mapper.as_ref());
         if let Some(clustered) = &clustered {
             files.extend(clustered.head().file_names());
         }
-        let kept = source.keep(name, &manifest_bytes, &files);
+        // Before anything large is stored: it makes room.
+        source.keep(name, &manifest_bytes, &files).await;
         let (loaded, cached) = (Cell::new(0), Cell::new(0));
         let total_bytes = head.bytes() + mapper.as_ref().map_or(0, |mapper| mapper.file.bytes);
         let on_bytes = |bytes: u64, hit: bool| {
@@ -125,7 +128,7 @@ impl<S: Source> Attributor<S> {
                 cached_bytes: cached.get(),
             });
         };
-        let model = Files {
+        let files = Files {
             source: &source,
             head_file: &head_file.file,
             head: &head,
@@ -134,9 +137,7 @@ impl<S: Source> Attributor<S> {
             let info = Info::new(&manifest, compute, reason);
             host.event(Event::Manifest { info });
         };
-        let placed = Placed::open(&model, choice, host, &chosen, &on_bytes);
-        let (placed, ()) = join(placed, kept).await;
-        let placed = placed?;
+        let placed = Placed::open(&files, choice, host, &chosen, &on_bytes).await?;
         let mapper = match (mapper, manifest.mapper_head()) {
             (Some(head), Some(file)) => {
                 Some(Mapper::load(&source, &file.file, head, &on_bytes).await?)

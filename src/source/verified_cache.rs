@@ -28,16 +28,25 @@ const CACHE_NAME: &str = "data-attribution-1";
 /// Ends the URL under which rows of a fine file are kept; no host is asked for it.
 const ROWS: &str = "?rows";
 
+/// What the cache is known to hold, for all that this module has opened on it.
+#[derive(Default)]
+struct Listed {
+    /// URLs of entries. One that is gone since is not found; one that another page has added since is fetched again.
+    urls: HashSet<String>,
+    /// Whether these are all that there were.
+    all: bool,
+}
+
+thread_local! {
+    static LISTED: RefCell<Listed> = RefCell::default();
+}
+
 /// A handle to the cache, or to nothing.
 #[derive(Clone)]
 pub struct VerifiedCache {
     cache: Option<Cache>,
     /// Making room did not help: not tried again.
     full: Rc<Cell<bool>>,
-    /// URLs of entries. One that is gone since is not found; one that another page has added since is fetched again.
-    listed: Rc<RefCell<HashSet<String>>>,
-    /// Whether those are all that there were.
-    all_listed: Rc<Cell<bool>>,
     /// The right to hold a copy of a download outside of the module's memory.
     place: Arc<Mutex<()>>,
 }
@@ -48,8 +57,6 @@ impl VerifiedCache {
         Self {
             cache: Self::try_open().await,
             full: Rc::default(),
-            listed: Rc::default(),
-            all_listed: Rc::default(),
             place: Arc::default(),
         }
     }
@@ -96,7 +103,7 @@ impl VerifiedCache {
     /// The bytes stored under `url`, whatever they are.
     pub async fn get_unpinned(&self, url: &str) -> Option<Vec<u8>> {
         let cache = self.cache.as_ref()?;
-        if self.all_listed.get() && !self.listed.borrow().contains(url) {
+        if LISTED.with_borrow(|listed| listed.all && !listed.urls.contains(url)) {
             return None;
         }
         let response: Response = settle(cache.match_with_str(url)).await?.dyn_into().ok()?;
@@ -163,7 +170,7 @@ impl VerifiedCache {
             };
             let put = cache.put_with_str(url, &response);
             if JsFuture::from(put).await.is_ok() {
-                self.listed.borrow_mut().insert(url.into());
+                LISTED.with_borrow_mut(|listed| listed.urls.insert(url.into()));
                 return true;
             }
         }
@@ -182,7 +189,7 @@ impl VerifiedCache {
             return false;
         };
         // Keys come in the order in which entries were last written.
-        let mut rows = self.entries().await;
+        let mut rows = self.entries().await.unwrap_or_default();
         rows.retain(|request| request.url().ends_with(ROWS));
         rows.truncate(rows.len().div_ceil(2));
         for request in &rows {
@@ -191,29 +198,31 @@ impl VerifiedCache {
         !rows.is_empty()
     }
 
-    async fn entries(&self) -> Vec<Request> {
-        let Some(cache) = &self.cache else {
-            return Vec::new();
-        };
-        let keys = settle(cache.keys()).await;
-        let keys = keys
-            .map(|keys| js_sys::Array::from(&keys))
-            .unwrap_or_default();
-        keys.iter().filter_map(|key| key.dyn_into().ok()).collect()
+    /// All entries; `None` where the browser lists none, as of very many.
+    async fn entries(&self) -> Option<Vec<Request>> {
+        let keys = settle(self.cache.as_ref()?.keys()).await?;
+        let keys = js_sys::Array::from(&keys);
+        Some(keys.iter().filter_map(|key| key.dyn_into().ok()).collect())
     }
 
     /// Deletes every entry whose URL `wanted` does not want; rows go with their file. Lists the others.
     pub async fn retain(&self, wanted: impl Fn(&str) -> bool) {
-        let Some(cache) = &self.cache else { return };
-        for request in self.entries().await {
+        let (Some(cache), Some(entries)) = (&self.cache, self.entries().await) else {
+            return;
+        };
+        let mut kept = HashSet::new();
+        for request in entries {
             let url = request.url();
             if wanted(url.strip_suffix(ROWS).unwrap_or(&url)) {
-                self.listed.borrow_mut().insert(url);
+                kept.insert(url);
             } else {
                 settle(cache.delete_with_request(&request)).await;
             }
         }
-        self.all_listed.set(true);
+        LISTED.with_borrow_mut(|listed| {
+            listed.urls.extend(kept);
+            listed.all = true;
+        });
     }
 }
 

@@ -1,9 +1,8 @@
 //! The way of a query through a clustered index: read codes, rerank, estimate, answer.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 
-use futures_util::future::join;
+use futures_util::future::try_join;
 
 use super::ClusteredIndex;
 use super::search::Search;
@@ -35,17 +34,6 @@ impl Course {
     }
 }
 
-/// Step and int8 codes [S] of rows that were fetched.
-type AtHand = HashMap<u32, (f32, Vec<i8>)>;
-
-fn rerank(search: &mut Search<'_>, at_hand: &mut AtHand, rows: &[u32]) {
-    for row in rows {
-        if let Some((scale, codes)) = at_hand.remove(row) {
-            search.rerank(*row, scale, &codes);
-        }
-    }
-}
-
 impl<S: Source> Attributor<S> {
     /// Ranks by the unit query `unit` [D], in another quality than `exact`.
     pub(in crate::attribution) async fn search(
@@ -74,53 +62,60 @@ impl<S: Source> Attributor<S> {
         };
         self.read_codes(index, &mut search, course, host).await?;
         search.list().await?;
-        let mut at_hand = HashMap::new();
         loop {
-            let (rows, now) = search.next(&self.manifest.calibrator);
-            let (now, ahead) = rows.split_at(now.min(rows.len()));
+            let [now, mut ahead] = search.next(&self.manifest.calibrator);
             if now.is_empty() {
                 break;
             }
-            self.bring(index, &mut at_hand, now, ahead, &search, course, host)
+            // Where there may be no ranges, each row may cost a file.
+            if self.source.request_bytes().is_none() {
+                ahead.clear();
+            }
+            self.bring(index, &mut search, course, &now, &ahead, host)
                 .await?;
-            rerank(&mut search, &mut at_hand, now);
+            search.rerank(&now);
         }
         let drawn = search.draw(&self.manifest.calibrator).await?;
-        self.bring(index, &mut at_hand, &drawn, &[], &search, course, host)
+        self.bring(index, &mut search, course, &drawn, &[], host)
             .await?;
-        rerank(&mut search, &mut at_hand, &drawn);
+        search.rerank(&drawn);
         self.conclude(index, search, course).await
     }
 
-    /// Fetches the rows `now` that are not at hand, and with them those of `ahead`; meanwhile shows what was known before.
-    #[allow(clippy::too_many_arguments, reason = "what a query holds")]
+    /// Fetches those of the rows `now` that are not at hand, and with them those of `ahead`; meanwhile shows what was
+    /// known before.
     async fn bring(
         &self,
         index: &ClusteredIndex,
-        at_hand: &mut AtHand,
+        search: &mut Search<'_>,
+        course: &Course,
         now: &[u32],
         ahead: &[u32],
-        search: &Search<'_>,
-        course: &Course,
         host: &impl Host,
     ) -> Result<()> {
-        let missing = |row: &&u32| !at_hand.contains_key(row);
-        let mut rows: Vec<u64> = now.iter().filter(missing).map(|r| u64::from(*r)).collect();
+        let lacking = |rows: &[u32]| -> Vec<u32> {
+            rows.iter()
+                .copied()
+                .filter(|row| search.lacks(*row))
+                .collect()
+        };
+        let mut rows = lacking(now);
         if !rows.is_empty() {
-            rows.extend(ahead.iter().filter(missing).map(|r| u64::from(*r)));
+            rows.extend(lacking(ahead));
         }
-        let fetch = index.fine.rows(&self.source, &index.head, &rows, &|_| {});
+        let numbers: Vec<u64> = rows.iter().map(|row| u64::from(*row)).collect();
+        let fetch = index
+            .fine
+            .rows(&self.source, &index.head, &numbers, &|_| {});
         let show = self.show(index, search, course, host);
-        let (fetched, shown) = join(fetch, show).await;
-        let fetched = fetched?;
+        let ((), fetched) = try_join(show, fetch).await?;
         course.tally.add(fetched.traffic);
         for (i, row) in rows.iter().enumerate() {
             if let Some(fine) = fetched.get(i) {
-                at_hand.insert(*row as u32, (fine.scale, fine.codes.to_vec()));
+                search.bring(*row, fine.scale, fine.codes);
             }
         }
-        host.breathe().await?;
-        shown
+        host.breathe().await
     }
 
     /// Shows the best so far, if nothing was shown for a while.
@@ -140,6 +135,8 @@ impl<S: Source> Attributor<S> {
             .items
             .resolve(&self.source, &course.tally, &self.manifest, head, &best)
             .await?;
+        // What goes on beside this is asked for before recall is estimated.
+        host.breathe().await?;
         host.event(Event::Hits {
             hits,
             rows: search.rows_read,

@@ -3,16 +3,13 @@
 //! A line should not be idle while there is something to fetch. So the next file is asked for before one that came is
 //! decoded and scored, and the control sample, without which nothing is estimated, has its turn among them.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
 
-use futures_util::stream::Peekable;
 use futures_util::{Stream, StreamExt, stream};
 
 use super::ClusteredIndex;
 use super::answer::Course;
+use super::arriving::Arriving;
 use super::search::Search;
 use super::turns::Turns;
 use crate::attribution::Attributor;
@@ -33,10 +30,10 @@ enum Part {
 }
 
 /// What came.
-enum Arrived {
-    /// Kept since an earlier query.
-    Known(Rc<CodeRows>),
-    File(Fetched),
+enum Came {
+    /// Codes that were kept since an earlier query.
+    Known(usize, Rc<CodeRows>),
+    File(usize, Fetched),
     Control,
 }
 
@@ -56,28 +53,29 @@ impl<S: Source> Attributor<S> {
         parts.insert(parts.len().min(1), Part::Control);
         let turns = &Turns::default();
         let fetch = move |part| self.part(index, course, part, turns);
-        let mut arriving = pin!(first_alone(parts, fetch).peekable());
-        while let Some(arrived) = arriving.next().await {
-            let (part, arrived) = arrived?;
+        let mut arriving = Arriving::new(first_alone(parts, fetch), FILES_AHEAD);
+        while let Some(came) = arriving.next().await {
+            let came = came?;
             if !search.is_quick() {
-                ask_ahead(arriving.as_mut()).await;
+                arriving.ask().await;
             }
-            let Part::Codes(number) = part else {
-                let control = index.control(&self.source, &course.tally, turns).await?;
-                search.set_control(control);
-                continue;
+            let (number, rows, cached) = match came {
+                Came::Control => {
+                    search.set_control(index.control(&self.source, &course.tally, turns).await?);
+                    continue;
+                }
+                Came::Known(number, rows) => (number, rows, true),
+                Came::File(number, file) => {
+                    let rows = index
+                        .decoder
+                        .decode(&index.head, &files[number], &file.bytes)?;
+                    let rows = Rc::new(rows);
+                    let name = &files[number].file.file;
+                    index.codes.keep(name, &rows, rows.bytes());
+                    (number, rows, file.cached)
+                }
             };
             let shard = &files[number];
-            let (rows, cached) = match arrived {
-                Arrived::Known(rows) => (rows, true),
-                Arrived::File(file) => {
-                    let rows = index.decoder.decode(&index.head, shard, &file.bytes)?;
-                    let rows = Rc::new(rows);
-                    index.codes.keep(&shard.file.file, &rows, rows.bytes());
-                    (rows, file.cached)
-                }
-                Arrived::Control => continue,
-            };
             search.add(&shard.file.file, &rows, shard.clusters as usize)?;
             loaded_bytes += shard.file.bytes;
             cached_bytes += if cached { shard.file.bytes } else { 0 };
@@ -91,7 +89,11 @@ impl<S: Source> Attributor<S> {
             host.breathe().await?;
             if course.is_due(host) && search.rows_read < self.manifest.count {
                 search.list().await?;
-                self.show(index, search, course, host).await?;
+                let show = self.show(index, search, course, host);
+                match search.is_quick() {
+                    true => show.await?,
+                    false => arriving.beside(show).await?,
+                }
             }
             if search.is_quick() {
                 search.list().await?;
@@ -100,10 +102,8 @@ impl<S: Source> Attributor<S> {
                 }
             }
         }
-        // Where it was enough before the sample's turn came. Nothing else is under way that would end.
-        let turns = &Turns::default();
-        let control = index.control(&self.source, &course.tally, turns).await?;
-        search.set_control(control);
+        // Where it was enough with the first file.
+        search.set_control(index.control(&self.source, &course.tally, turns).await?);
         Ok(())
     }
 
@@ -113,39 +113,22 @@ impl<S: Source> Attributor<S> {
         course: &Course,
         part: Part,
         turns: &Turns,
-    ) -> Result<(Part, Arrived)> {
+    ) -> Result<Came> {
         let tally = &course.tally;
-        let arrived = match part {
-            Part::Control => {
-                index.control(&self.source, tally, turns).await?;
-                Arrived::Control
-            }
-            Part::Codes(number) => {
-                let file = &index.clusters.coarse[number].file;
-                match index.codes.get(&file.file) {
-                    Some(rows) => {
-                        tally.recalled(file.bytes);
-                        Arrived::Known(rows)
-                    }
-                    None => {
-                        let turn = turns.next(file.bytes).await;
-                        let came = |bytes| turn.came(bytes);
-                        Arrived::File(tally.read_heard(&self.source, file, &came).await?)
-                    }
-                }
-            }
+        let Part::Codes(number) = part else {
+            index.control(&self.source, tally, turns).await?;
+            return Ok(Came::Control);
         };
-        Ok((part, arrived))
+        let file = &index.clusters.coarse[number].file;
+        if let Some(rows) = index.codes.get(&file.file) {
+            tally.recalled(file.bytes);
+            return Ok(Came::Known(number, rows));
+        }
+        let turn = turns.next(file.bytes).await;
+        let came = |bytes| turn.came(bytes);
+        let file = tally.read_heard(&self.source, file, &came).await?;
+        Ok(Came::File(number, file))
     }
-}
-
-/// Begins to fetch what is next.
-async fn ask_ahead<T>(mut arriving: Pin<&mut Peekable<impl Stream<Item = T>>>) {
-    poll_fn(|context| {
-        let _ = arriving.as_mut().poll_peek(context);
-        Poll::Ready(())
-    })
-    .await;
 }
 
 /// What `fetch` gives for each of `parts`, in order. The first is fetched alone, so that something can be shown
@@ -162,6 +145,8 @@ fn first_alone<P, F: Future>(
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
+    use std::future::poll_fn;
+    use std::task::Poll;
 
     use super::*;
 
@@ -197,32 +182,5 @@ mod tests {
         assert_eq!(most[0], 1, "the first was not alone");
         assert!(most[1..].contains(&FILES_AHEAD), "{most:?}");
         assert!(most.iter().all(|count| *count <= FILES_AHEAD));
-    }
-
-    #[test]
-    fn what_is_next_is_asked_for_before_what_came_is_worked_on() {
-        let asked = RefCell::new(Vec::new());
-        let fetch = |number: usize| {
-            asked.borrow_mut().push(number);
-            let mut waits = 1;
-            poll_fn(move |context| {
-                context.waker().wake_by_ref();
-                waits -= 1;
-                match waits {
-                    ..0 => Poll::Ready(number),
-                    _ => Poll::Pending,
-                }
-            })
-        };
-        pollster::block_on(async {
-            let mut arriving = pin!(first_alone(vec![0, 1, 2, 3, 4], fetch).peekable());
-            assert_eq!(arriving.next().await, Some(0));
-            assert_eq!(*asked.borrow(), [0]);
-            ask_ahead(arriving.as_mut()).await;
-            assert_eq!(*asked.borrow(), [0, 1, 2, 3]);
-            assert_eq!(arriving.next().await, Some(1));
-            ask_ahead(arriving.as_mut()).await;
-            assert_eq!(*asked.borrow(), [0, 1, 2, 3, 4]);
-        });
     }
 }

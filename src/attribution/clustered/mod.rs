@@ -5,6 +5,7 @@
 //! (not one that is provisional) has an exact score; no estimate is given without its interval.
 
 mod answer;
+mod arriving;
 mod codes;
 mod control;
 mod rounding;
@@ -29,7 +30,7 @@ pub(super) struct ClusteredIndex {
     head: Head,
     clusters: Clusters,
     decoder: CoarseDecoder,
-    /// Read when a query first has codes to show: what comes first should come soon.
+    /// Read behind the first codes: what comes first should come soon.
     control: OnceCell<Control>,
     /// Decoded codes by file.
     codes: Memory<CodeRows>,

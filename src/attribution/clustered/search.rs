@@ -48,6 +48,8 @@ pub(super) struct Search<'a> {
     scorer: Scorer,
     /// Best by code, best first; of all that was read.
     listed: Vec<Hit>,
+    /// Exact scores and steps of rows that were fetched, and not reranked yet.
+    at_hand: HashMap<u32, (f32, f32)>,
     /// Exact scores by row.
     exact: HashMap<u32, f32>,
     /// Steps of the int8 codes of those rows.
@@ -110,6 +112,7 @@ impl<'a> Search<'a> {
             control: Vec::new(),
             rows_read: 0,
             listed: Vec::new(),
+            at_hand: HashMap::new(),
             exact: HashMap::new(),
             steps: HashMap::new(),
             drawn: None,
@@ -172,13 +175,13 @@ impl<'a> Search<'a> {
         self.fast && self.tail_share() * expected <= FAST_UNREAD * k as f64
     }
 
-    /// Rows to rerank next, best first, and how many of them before anything else is decided; empty when the answer is as
+    /// Rows to rerank next, best first, and some behind them that are likely to be wanted soon; none when the answer is as
     /// good as was asked for.
-    pub fn next(&self, calibrator: &Calibrator) -> (Vec<u32>, usize) {
+    pub fn next(&self, calibrator: &Calibrator) -> [Vec<u32>; 2] {
         let curve = self.curve(calibrator);
         let next = self.with_state(|state| self.rule.next(state, curve.as_ref()));
-        let rows = self.waiting().take(next.ahead).map(|hit| hit.id);
-        (rows.collect(), next.rows)
+        let mut waiting = self.waiting().map(|hit| hit.id);
+        [next.rows, next.ahead].map(|count| waiting.by_ref().take(count).collect())
     }
 
     /// Rows that would narrow the interval of the sum of influences, where it is wide; the last rows to be reranked.
@@ -202,12 +205,26 @@ impl<'a> Search<'a> {
         Ok(draw.positions().map(|at| waiting[at]).collect())
     }
 
-    /// Takes note of the fine row of `row`.
-    pub fn rerank(&mut self, row: u32, scale: f32, codes: &[i8]) {
+    /// Scores the fine row of `row`, for when it is reranked.
+    pub fn bring(&mut self, row: u32, scale: f32, codes: &[i8]) {
         let cluster = self.index.head.cluster_of(u64::from(row));
         let score = self.fine.score(self.bases[cluster], scale, codes);
-        self.exact.insert(row, score);
-        self.steps.insert(row, scale);
+        self.at_hand.insert(row, (score, scale));
+    }
+
+    /// Whether the fine row of `row` has to be fetched.
+    pub fn lacks(&self, row: u32) -> bool {
+        !self.at_hand.contains_key(&row)
+    }
+
+    /// Takes note of the exact scores of `rows`.
+    pub fn rerank(&mut self, rows: &[u32]) {
+        for row in rows {
+            if let Some((score, step)) = self.at_hand.remove(row) {
+                self.exact.insert(*row, score);
+                self.steps.insert(*row, step);
+            }
+        }
     }
 
     /// What the rounding of fine rows does to influences; `total` is the calibrator's sum.

@@ -95,29 +95,43 @@ mod tests {
         let turns = Turns::default();
         let order = RefCell::new(Vec::new());
         let (turns, begun) = (&turns, &order);
-        let mut files = pin!(
-            stream::iter(0..5)
-                .map(|number| async move {
-                    let turn = turns.next(LITTLE_BYTES).await;
-                    begun.borrow_mut().push(number);
-                    // Comes at the next poll, or is given up then.
-                    futures_util::future::ready(()).await;
-                    if number % 2 == 0 {
-                        turn.came(LITTLE_BYTES);
-                    }
-                    drop(turn);
-                    number
-                })
-                .buffer_unordered(3)
-        );
-        let done: Vec<i32> = pollster::block_on(async {
-            let mut done = Vec::new();
-            while let Some(number) = files.next().await {
-                done.push(number);
+        let file = move |number: i32| async move {
+            let turn = turns.next(LITTLE_BYTES).await;
+            begun.borrow_mut().push(number);
+            // Others are polled first.
+            let mut waits = 3;
+            poll_fn(|context| {
+                context.waker().wake_by_ref();
+                waits -= 1;
+                match waits {
+                    0 => Poll::Ready(()),
+                    _ => Poll::Pending,
+                }
+            })
+            .await;
+            // Every other is given up.
+            if number % 2 == 0 {
+                turn.came(LITTLE_BYTES);
             }
-            done
-        });
+            number
+        };
+        let files = stream::iter(0..5).map(file).buffer_unordered(3);
+        let done: Vec<i32> = pollster::block_on(files.collect());
         assert_eq!(done, [0, 1, 2, 3, 4]);
         assert_eq!(*order.borrow(), [0, 1, 2, 3, 4]);
+        assert_eq!(turns.bytes.get(), 0);
+        assert!(turns.waiting.borrow().is_empty());
+    }
+
+    #[test]
+    fn what_is_given_up_before_it_came_frees_the_line() {
+        let turns = Turns::default();
+        let held = turns.next(2 * LITTLE_BYTES).now_or_never().unwrap();
+        let mut next = pin!(turns.next(1));
+        assert!(next.as_mut().now_or_never().is_none());
+        assert_eq!(turns.waiting.borrow().len(), 1);
+        drop(held);
+        assert!(turns.waiting.borrow().is_empty());
+        assert!(next.now_or_never().is_some());
     }
 }

@@ -17,7 +17,7 @@ const HALVINGS: usize = 19;
 /// Fewest rows asked for at a time, where there are as many.
 const BATCH_ROWS: usize = 64;
 /// Of the first rows, so many are fetched at once where twice as many seem to be wanted, however few are looked at
-/// first: each look would take a round trip. First estimates are high, so of what seems wanted it is half.
+/// first: each look would take a round trip.
 const AHEAD_ROWS: usize = 400;
 /// Least distance, in deviations of the error, of rows that count as certainly below a line.
 const CERTAIN: f64 = 4.0;
@@ -42,6 +42,8 @@ pub struct Rule {
     pub listed: usize,
     /// All rows above the calibrator's line are reranked, where they are no more than this in all.
     pub certify: usize,
+    /// Of the first rows, so many may be fetched at once, see [`Next::ahead`].
+    pub ahead: usize,
 }
 
 /// What to rerank next: waiting rows, from the first.
@@ -49,7 +51,7 @@ pub struct Rule {
 pub struct Next {
     /// These are looked at before anything else is decided; 0 when done.
     pub rows: usize,
-    /// As many as these are likely to be wanted soon, and may be fetched with them; at least `rows`.
+    /// So many behind them are likely to be wanted soon, and may be fetched with them.
     pub ahead: usize,
 }
 
@@ -66,6 +68,7 @@ impl Rule {
             rows: listed(k),
             listed: listed(k),
             certify: 6144,
+            ahead: AHEAD_ROWS,
         }
     }
 
@@ -77,6 +80,8 @@ impl Rule {
             rows: 2 * k + 1000,
             listed: listed(k),
             certify: 0,
+            // Bytes count most.
+            ahead: 0,
         }
     }
 
@@ -100,10 +105,11 @@ impl Rule {
         // At most doubling: what was read so far tells whether the rest is needed.
         let most = state.exact.len().max(self.k).max(BATCH_ROWS);
         let rows = wanted.clamp(BATCH_ROWS, most).min(waiting);
-        let ahead = AHEAD_ROWS.saturating_sub(state.exact.len());
+        // First estimates are high: of what seems wanted it is half.
+        let ahead = self.ahead.saturating_sub(state.exact.len());
         Next {
             rows,
-            ahead: ahead.min(wanted / 2).max(rows),
+            ahead: ahead.min(wanted / 2).saturating_sub(rows),
         }
     }
 

@@ -34,7 +34,8 @@ impl Default for RowStoreOptions {
     fn default() -> Self {
         Self {
             memory_bytes: 48 << 20,
-            // 40 ms with 32 requests under way, as HTTP/2 lets through: 1.25 ms each, 8 kB at 50 Mbit/s.
+            // 40 ms with 32 requests under way: 1.25 ms each, 8 kB at 50 Mbit/s. HTTP/2 lets more through, but a request
+            // costs a browser and a host a millisecond's work too.
             gap_bytes: 8 << 10,
             // With the six of HTTP/1.1 it would be 42 kB. But bytes have a price of their own: so a first query of a million
             // rows of 768 stays within 30 MB and a further one within 5; a tenth of the requests fall away, of 16 kB a quarter.

@@ -1,8 +1,7 @@
-//! One read of fine rows: what is missing is recalled, then fetched by ranges, then by whole files.
+//! One read of fine rows: what is missing is recalled, then fetched, by ranges or by whole files, and by whole files where ranges fail.
 
 use std::cell::Cell;
 
-use futures_util::future::try_join;
 use futures_util::{StreamExt, stream};
 
 use super::known::KnownRows;
@@ -20,6 +19,9 @@ const WHOLE_SHARE: (u64, u64) = (3, 4);
 const FIRST_RANGES: usize = 32;
 /// Times that a range is asked for before the whole file is.
 const RANGE_TRIES: usize = 2;
+
+/// A range of a file with its rows, or the whole file.
+type Part<'w> = (&'w Wanted, Option<(RowRange, Vec<u32>)>);
 
 pub(super) struct Reading<'a, S> {
     store: &'a RowStore,
@@ -71,19 +73,13 @@ impl<'a, S: Source> Reading<'a, S> {
         self.fetch_some(rest, usize::MAX).await.map(drop)
     }
 
-    /// Fetches the missing rows of the first of `wanted`, up to the file whose ranges make it `ranges_max`; gives those left.
-    async fn fetch_some<'w>(
-        &self,
-        wanted: &'w [Wanted],
-        ranges_max: usize,
-    ) -> Result<&'w [Wanted]> {
-        let at_once = self.store.options.requests.max(1);
+    /// Fetches the missing rows of the first of `wanted`, up to the file whose parts make it `parts_max`; gives those left.
+    async fn fetch_some<'w>(&self, wanted: &'w [Wanted], parts_max: usize) -> Result<&'w [Wanted]> {
         let gap_bytes = self.gap_bytes();
-        let mut whole: Vec<&Wanted> = Vec::new();
-        let mut parts: Vec<(&Wanted, RowRange, Vec<u32>)> = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
         let mut left = wanted;
         while let Some((wanted, rest)) = left.split_first()
-            && parts.len() < ranges_max
+            && parts.len() < parts_max
         {
             left = rest;
             let rows = self.store.missing(&wanted.file, &wanted.rows);
@@ -95,7 +91,7 @@ impl<'a, S: Source> Reading<'a, S> {
             if rows.is_empty() {
                 continue;
             } else if self.is_whole(&wanted.file) || bytes * of >= wanted.file.bytes * share {
-                whole.push(wanted);
+                parts.push((wanted, None));
                 continue;
             }
             let mut rows = rows.as_slice();
@@ -103,41 +99,38 @@ impl<'a, S: Source> Reading<'a, S> {
                 let end = range.first + range.bytes;
                 let inside = rows.partition_point(|row| u64::from(*row) * self.row_bytes() < end);
                 let (rows_here, rest) = rows.split_at(inside);
-                parts.push((wanted, range, rows_here.to_vec()));
+                parts.push((wanted, Some((range, rows_here.to_vec()))));
                 rows = rest;
             }
         }
-        let ranges = async {
-            let mut arriving = stream::iter(parts)
-                .map(|(wanted, range, rows)| async move {
-                    let done = self.fetch_range(&wanted.file, range, &rows).await?;
-                    Ok((!done).then_some(wanted))
-                })
-                .buffer_unordered(at_once);
-            let mut instead: Vec<&Wanted> = Vec::new();
-            while let Some(arrived) = arriving.next().await {
-                let Some(wanted) = arrived? else { continue };
-                if !instead.iter().any(|other| other.file == wanted.file) {
-                    instead.push(wanted);
-                }
-            }
-            Ok::<_, crate::Error>(instead)
-        };
-        // Beside each other, so that they share the wait.
-        let (instead, ()) = try_join(ranges, self.fetch_files(whole)).await?;
-        self.fetch_files(instead).await?;
+        let refused = self.fetch_parts(parts).await?;
+        self.fetch_parts(refused).await?;
         Ok(left)
     }
 
-    async fn fetch_files(&self, files: Vec<&Wanted>) -> Result<()> {
+    /// Fetches `parts`, several at a time; gives the files whose ranges failed.
+    async fn fetch_parts<'w>(&self, parts: Vec<Part<'w>>) -> Result<Vec<Part<'w>>> {
         let at_once = self.store.options.requests.max(1);
-        let mut arriving = stream::iter(files)
-            .map(|wanted| self.fetch_whole(wanted))
+        let mut arriving = stream::iter(parts)
+            .map(|(wanted, part)| async move {
+                let done = match part {
+                    Some((range, rows)) => self.fetch_range(&wanted.file, range, &rows).await?,
+                    None => {
+                        self.fetch_whole(wanted).await?;
+                        true
+                    }
+                };
+                Ok::<_, crate::Error>((!done).then_some(wanted))
+            })
             .buffer_unordered(at_once);
+        let mut refused: Vec<Part> = Vec::new();
         while let Some(arrived) = arriving.next().await {
-            arrived?;
+            let Some(wanted) = arrived? else { continue };
+            if !refused.iter().any(|other| other.0.file == wanted.file) {
+                refused.push((wanted, None));
+            }
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Bytes between rows that share a request.

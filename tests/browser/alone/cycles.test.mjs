@@ -36,7 +36,7 @@ for (const device of ["cpu", "webgpu"]) {
     // A model that stayed would double these: what lies on the device is counted exactly.
     assert.ok(found.every(({ deviceBytes }) => deviceBytes === second.deviceBytes), JSON.stringify(found));
     assert.equal(second.deviceBytes === null, device === "cpu");
-    assert.ok(second.wasmBytes > 0 && last.wasmBytes === second.wasmBytes, `${last.wasmBytes}, ${second.wasmBytes}`);
+    assert.ok(second.wasmBytes > 0 && last.wasmBytes <= second.wasmBytes, `${last.wasmBytes}, ${second.wasmBytes}`);
     assert.ok(last.heapBytes < 1.05 * second.heapBytes + 100_000, `${last.heapBytes}, ${second.heapBytes}`);
   });
 }
