@@ -43,7 +43,7 @@ export interface Hit {
   readonly score: number;
   /** Calibrated share of influence over all items, in [0, 1]; null while the result is provisional. */
   readonly influence: number | null;
-  /** Ends of the interval that holds the influence with a probability of 95 %, by the features before they were rounded for the index; equal where all rows in full were read. */
+  /** Ends of the interval that holds the influence with a probability of 95 %, by the features before they were rounded for the index; of a flat index both are the influence itself. */
   readonly influenceLow: number | null;
   readonly influenceHigh: number | null;
   /** Absolute URL, or null where the index has no thumbnails. */

@@ -96,7 +96,7 @@ pub struct ResultHit {
     /// Calibrated share of all influence; `None` while provisional.
     pub influence: Option<f64>,
     /// Ends of the interval that holds the influence with a probability of 95 %, by the rows before they were
-    /// rounded for the index; equal where all rows in full were read.
+    /// rounded for the index; of a flat index both are the influence itself.
     pub influence_low: Option<f64>,
     pub influence_high: Option<f64>,
     /// URL relative to the manifest.

@@ -16,8 +16,9 @@ use data_attribution::pack::MANIFEST;
 use place::{Chance, DIMENSION, Place, ask, dot, features, influences, unit};
 
 #[test]
-fn exact_is_brute_force_on_the_fine_rows() {
+fn exact_is_brute_force_on_the_fine_rows_and_its_intervals_hold_their_rounding() {
     let (rows, queries) = features(5000, 6);
+    let (mut covered, mut intervals) = (0, 0);
     let place = Place::pack("exact", rows, ["20", "-5"]);
     let attributor = place.open(DeviceChoice::Cpu).unwrap();
     let (_, decoded) = place.decoded();
@@ -36,7 +37,16 @@ fn exact_is_brute_force_on_the_fine_rows() {
             assert!((f64::from(hit.score) - scores[hit.id as usize]).abs() < 2e-4);
             let share = shares[hit.id as usize];
             assert!((hit.influence.unwrap() - share).abs() < 0.01 * share + 1e-5);
-            assert_eq!(hit.influence_low, hit.influence_high);
+            let (low, high) = (hit.influence_low.unwrap(), hit.influence_high.unwrap());
+            assert!((low..=high).contains(&hit.influence.unwrap()));
+            assert!(high - low < 0.1 * share + 1e-3, "{low} to {high}");
+        }
+        let float: Vec<f64> = place.rows.iter().map(|row| dot(row, query)).collect();
+        let float = influences(&float, 20.0, -0.005);
+        for (hit, original) in answer.hits.iter().zip(Place::originals(&answer)) {
+            let (low, high) = (hit.influence_low.unwrap(), hit.influence_high.unwrap());
+            intervals += 1;
+            covered += usize::from((low..=high).contains(&float[original]));
         }
         // The name belongs to the row: what it names is nearest to what the row stands for.
         for (hit, original) in answer.hits.iter().zip(Place::originals(&answer)) {
@@ -45,6 +55,9 @@ fn exact_is_brute_force_on_the_fine_rows() {
             assert_eq!(alike(&place.rows[original]), most, "{original}");
         }
     }
+    let coverage = covered as f64 / intervals as f64;
+    println!("the float32 rows' influence is in {coverage:.3} of {intervals} intervals");
+    assert!(coverage >= 0.9, "coverage {coverage}");
 }
 
 #[test]
@@ -79,7 +92,8 @@ fn balanced_finds_the_best_and_its_intervals_hold() {
         assert!((total + answer.remaining_influence - 1.0).abs() < 1e-9);
         let rest = answer.remaining_low..=answer.remaining_high;
         assert!(rest.contains(&answer.remaining_influence));
-        assert_eq!(whole.remaining_low, whole.remaining_high);
+        let all = whole.remaining_low..=whole.remaining_high;
+        assert!(all.contains(&whole.remaining_influence));
         // What the hits of this answer leave, by the scores of all rows.
         let best = f64::from(whole.hits[0].score);
         let own = |score: f32| (30.0 * (f64::from(score) - best)).exp();

@@ -177,21 +177,7 @@ impl<S: Source> Attributor<S> {
             let total = search.with_state(|state| mass::total(state, &curve, below));
             exact = total.exact;
             let rounding = search.rounding(curve, total.value);
-            let mut shown = 0.0;
-            for hit in &mut hits {
-                let own = curve.of(f64::from(hit.score));
-                shown += own;
-                // Two deviations, as of the estimate.
-                let rounded = 2.0 * rounding.of(hit.id, hit.score);
-                let at = |score: f64| total.share(curve.of(score));
-                let score = f64::from(hit.score);
-                hit.influence = Some(total.share(own).value);
-                hit.influence_low = Some(at(score - rounded).low);
-                hit.influence_high = Some(at(score + rounded).high);
-            }
-            let share = total.share(shown);
-            let rounded = 2.0 * rounding.of_sum(hits.iter().map(|hit| hit.id), share.value);
-            remaining = share.rest().widened(rounded);
+            remaining = rounding.share_out(&mut hits, &total);
         }
         let Traffic {
             fetched_bytes,

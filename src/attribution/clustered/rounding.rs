@@ -10,7 +10,8 @@
 
 use std::collections::HashMap;
 
-use crate::attribution::estimate::Curve;
+use crate::attribution::estimate::{Curve, Mass, Share};
+use crate::attribution::event::ResultHit;
 
 /// The rounding of the reranked rows of a query.
 pub struct Rounding {
@@ -81,6 +82,26 @@ impl Rounding {
             rounding.rows.insert(id, part);
         }
         rounding
+    }
+
+    /// Gives `hits` their influences of `total`, with intervals that hold what rounding does to them, and the share of all
+    /// other rows.
+    pub fn share_out(&self, hits: &mut [ResultHit], total: &Mass) -> Share {
+        let mut shown = 0.0;
+        for hit in hits.iter_mut() {
+            let score = f64::from(hit.score);
+            let own = self.curve.of(score);
+            shown += own;
+            // Two deviations, as of the estimate.
+            let rounded = 2.0 * self.of(hit.id, hit.score);
+            let at = |score: f64| total.share(self.curve.of(score));
+            hit.influence = Some(total.share(own).value);
+            hit.influence_low = Some(at(score - rounded).low);
+            hit.influence_high = Some(at(score + rounded).high);
+        }
+        let share = total.share(shown);
+        let rounded = 2.0 * self.of_sum(hits.iter().map(|hit| hit.id), share.value);
+        share.rest().widened(rounded)
     }
 
     /// The deviation of the score of row `id` that alone would move its influence as much as all rounding does; 0 for

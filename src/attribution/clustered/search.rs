@@ -270,11 +270,7 @@ impl<'a> Search<'a> {
     /// The calibrator with the best exact score; `None` before there is one.
     pub fn curve(&self, calibrator: &Calibrator) -> Option<Curve> {
         let best = self.exact.values().copied().max_by(f32::total_cmp)?;
-        Some(Curve {
-            inv_tau: f64::from(calibrator.inv_tau),
-            offset: f64::from(calibrator.effective_bias()),
-            best: f64::from(best),
-        })
+        Some(Curve::new(calibrator, best))
     }
 
     /// The calibrator's sum over the rows below the list, by their codes.

@@ -1,19 +1,24 @@
-//! Quality `exact`: every fine row is read, so ranking and influences are those of brute force on them.
+//! Quality `exact`: every fine row is read, so ranking and influences are those of brute force on them. What is left to an
+//! interval is the rounding of those rows.
 
 use futures_util::{StreamExt, stream};
 
 use super::ClusteredIndex;
+use super::rounding::Rounding;
+use crate::attribution::estimate::{Curve, Mass, Share};
 use crate::attribution::event::{Completeness, Event, Host};
 use crate::attribution::tally::Tally;
 use crate::attribution::{Ask, Attribution, Attributor, Timings};
 use crate::error::{Error, Result};
 use crate::format::FileRef;
 use crate::format::clustered::decode_row;
-use crate::score::{CodeQuery, FineQuery, Hit, TopK, influence, normaliser};
+use crate::score::{CodeQuery, FineQuery, Hit, TopK, normaliser};
 use crate::source::Source;
 
 /// Fine files that are fetched at the same time; they are small.
 const FILES_AT_ONCE: usize = 8;
+/// Rows whose rounding counts each for itself; of a million others it evens out.
+const ROUNDED_ROWS: usize = 16_384;
 /// Files between two reports.
 const FILES_PER_REPORT: usize = 64;
 
@@ -31,7 +36,7 @@ impl<S: Source> Attributor<S> {
         let codes = CodeQuery::new(plan, unit)?;
         let bases: Vec<f64> = (0..plan.centroid_count()).map(|k| codes.base(k)).collect();
         let (count, row_bytes) = (self.manifest.count, plan.fine_row_bytes());
-        let mut scores = zeros(count)?;
+        let (mut scores, mut steps) = (zeros(count)?, zeros(count)?);
         let tally = Tally::new(index.opening.take());
         let total_bytes = count * row_bytes as u64;
         let (mut rows, mut loaded_bytes, mut cached_bytes) = (0u64, 0u64, 0u64);
@@ -56,6 +61,7 @@ impl<S: Source> Attributor<S> {
                 let base = bases[head.clusters[cluster].centroid as usize];
                 let fine_row = decode_row(&fine.path, &head.row_salt, row, plan.dimension, bytes)?;
                 scores[row as usize] = query.score(base, fine_row.scale, fine_row.codes);
+                steps[row as usize] = fine_row.scale;
             }
             rows += fine.rows as u64;
             if number % FILES_PER_REPORT == 0 || rows == count {
@@ -70,33 +76,33 @@ impl<S: Source> Attributor<S> {
             host.breathe().await?;
         }
         drop(arriving);
-        let mut top = TopK::new(ask.top_k.min(scores.len()));
+        let k = ask.top_k.min(scores.len());
+        let mut top = TopK::new(k.max(ROUNDED_ROWS).min(scores.len()));
         top.extend(0, &scores);
-        let best: Vec<Hit> = top.hits();
+        let listed: Vec<Hit> = top.hits();
+        let best = &listed[..k];
         let mut hits = self
             .items
-            .resolve(&self.source, &tally, &self.manifest, Some(head), &best)
+            .resolve(&self.source, &tally, &self.manifest, Some(head), best)
             .await?;
         let calibrator = &self.manifest.calibrator;
-        let mut remaining = 0.0;
-        if let Some(first) = best.first() {
+        let mut remaining = Share::default();
+        if let Some(first) = listed.first() {
             let sum = normaliser(calibrator, &scores, first.score);
-            remaining = 1.0;
-            for hit in &mut hits {
-                let share = influence(calibrator, hit.score, first.score, sum);
-                hit.influence = Some(share);
-                hit.influence_low = Some(share);
-                hit.influence_high = Some(share);
-                remaining -= share;
-            }
+            let rows = listed
+                .iter()
+                .map(|hit| (hit.id, hit.score, steps[hit.id as usize]));
+            let others = count - listed.len() as u64;
+            let curve = Curve::new(calibrator, first.score);
+            let rounding = Rounding::new(curve, sum, rows, others);
+            remaining = rounding.share_out(&mut hits, &Mass::known(sum));
         }
-        remaining = remaining.clamp(0.0, 1.0);
         let traffic = tally.traffic();
         Ok(Attribution {
             hits,
-            remaining_influence: remaining,
-            remaining_low: remaining,
-            remaining_high: remaining,
+            remaining_influence: remaining.value,
+            remaining_low: remaining.low,
+            remaining_high: remaining.high,
             count,
             completeness: Completeness::of_fine_rows(count, count),
             timings: Timings::default(),

@@ -4,6 +4,7 @@
 //! a log-normal variable that is cut from below.
 
 use super::normal;
+use crate::format::Calibrator;
 
 /// The calibrator of one query: `t(s) = max(exp(inv_tau (s - best)) + offset, 0)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +27,15 @@ pub struct Moments {
 }
 
 impl Curve {
+    /// That of `calibrator` where the best row has the exact score `best`.
+    pub fn new(calibrator: &Calibrator, best: f32) -> Self {
+        Self {
+            inv_tau: f64::from(calibrator.inv_tau),
+            offset: f64::from(calibrator.effective_bias()),
+            best: f64::from(best),
+        }
+    }
+
     /// Unnormalised influence of a score.
     pub fn of(&self, score: f64) -> f64 {
         (self.exponential(score) + self.offset).max(0.0)

@@ -65,6 +65,16 @@ impl Share {
 }
 
 impl Mass {
+    /// A sum over rows that are all known.
+    pub fn known(value: f64) -> Self {
+        Self {
+            value,
+            low: value,
+            high: value,
+            exact: true,
+        }
+    }
+
     /// The share of rows whose unnormalised influences sum to `part`: a hit, or a group of hits.
     pub fn share(&self, part: f64) -> Share {
         let of = |whole: f64| {
