@@ -74,6 +74,11 @@ impl Fetcher {
         }
     }
 
+    /// See [`super::Source::gives_ranges`].
+    pub(super) fn gives_ranges(&self) -> bool {
+        self.ranges.get() == Ranges::Given
+    }
+
     /// See [`super::Source::request_bytes`].
     pub(super) fn request_bytes(&self) -> Option<u64> {
         self.cost.bytes()

@@ -75,4 +75,8 @@ impl Source for Folder {
         }
         Ok(Some(parts))
     }
+
+    fn gives_ranges(&self) -> bool {
+        true
+    }
 }

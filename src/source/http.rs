@@ -133,6 +133,10 @@ impl Source for Http {
         Ok(Some(parts))
     }
 
+    fn gives_ranges(&self) -> bool {
+        self.fetcher.gives_ranges()
+    }
+
     fn request_bytes(&self) -> Option<u64> {
         self.fetcher.request_bytes()
     }

@@ -79,6 +79,11 @@ pub trait Source {
         Ok(None)
     }
 
+    /// Whether ranges were given here: then a row that may not be wanted costs its bytes, and no file.
+    fn gives_ranges(&self) -> bool {
+        false
+    }
+
     /// What one more range costs here, in bytes that would come in its time, as far as that was measured.
     fn request_bytes(&self) -> Option<u64> {
         None

@@ -2,8 +2,9 @@
 //!
 //! The cache is a convenience: where it is absent, full or blocked, files are simply fetched again.
 //! Whatever comes out is verified like a download; what does not verify is deleted, so that damage
-//! heals itself. What is there is listed once, as asking for what is not takes as long as a request on a fast line. What was downloaded is checked and stored one file at a time, so that memory holds one copy of it; storing
-//! goes on beside the work. When the browser's quota is full, the rows of fine files that were written longest ago make room;
+//! heals itself. What is there is listed once, as asking for what is not takes as long as a request on a fast line. What was
+//! downloaded is checked and stored one file at a time, so that memory holds one copy of it; storing goes on beside the
+//! work. When the browser's quota is full, the rows of fine files that were written longest ago make room;
 //! when that is not enough, new files go without.
 
 use std::cell::{Cell, RefCell};

@@ -3,6 +3,7 @@
 
 #[path = "../made/mod.rs"]
 mod made;
+mod order;
 mod place;
 
 use std::fs;

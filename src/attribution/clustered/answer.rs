@@ -67,8 +67,7 @@ impl<S: Source> Attributor<S> {
             if now.is_empty() {
                 break;
             }
-            // Where there may be no ranges, each row may cost a file.
-            if self.source.request_bytes().is_none() {
+            if !self.source.gives_ranges() {
                 ahead.clear();
             }
             self.bring(index, &mut search, course, &now, &ahead, host)

@@ -72,21 +72,8 @@ mod tests {
 
     use futures_util::stream;
 
+    use super::super::polled::after;
     use super::*;
-
-    /// Comes at the poll after the `waits`-th.
-    fn after(mut waits: usize) -> impl Future<Output = ()> {
-        poll_fn(move |context| {
-            context.waker().wake_by_ref();
-            match waits {
-                0 => Poll::Ready(()),
-                _ => {
-                    waits -= 1;
-                    Poll::Pending
-                }
-            }
-        })
-    }
 
     /// Notes in `asked` which of 0 to 8 was polled, and after how many polls each comes.
     fn files<'a>(

@@ -145,9 +145,8 @@ fn first_alone<P, F: Future>(
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
-    use std::future::poll_fn;
-    use std::task::Poll;
 
+    use super::super::polled::after;
     use super::*;
 
     #[test]
@@ -157,16 +156,7 @@ mod tests {
         let fetch = move |number: usize| async move {
             counter.set(counter.get() + 1);
             // Later files are faster.
-            let mut waits = 10 - number;
-            poll_fn(|context| {
-                context.waker().wake_by_ref();
-                waits -= 1;
-                match waits {
-                    0 => Poll::Ready(()),
-                    _ => Poll::Pending,
-                }
-            })
-            .await;
+            after(10 - number).await;
             log.borrow_mut().push(counter.get());
             counter.set(counter.get() - 1);
             number

@@ -8,6 +8,8 @@ mod answer;
 mod arriving;
 mod codes;
 mod control;
+#[cfg(test)]
+mod polled;
 mod rounding;
 mod search;
 mod turns;

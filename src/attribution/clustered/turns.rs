@@ -69,6 +69,7 @@ mod tests {
 
     use futures_util::{FutureExt, StreamExt, stream};
 
+    use super::super::polled::after;
     use super::*;
 
     #[test]
@@ -99,16 +100,7 @@ mod tests {
             let turn = turns.next(LITTLE_BYTES).await;
             begun.borrow_mut().push(number);
             // Others are polled first.
-            let mut waits = 3;
-            poll_fn(|context| {
-                context.waker().wake_by_ref();
-                waits -= 1;
-                match waits {
-                    0 => Poll::Ready(()),
-                    _ => Poll::Pending,
-                }
-            })
-            .await;
+            after(3).await;
             // Every other is given up.
             if number % 2 == 0 {
                 turn.came(LITTLE_BYTES);

@@ -54,6 +54,28 @@ fn balanced_finds_what_it_promises_and_says_so() {
 }
 
 #[test]
+fn rows_are_fetched_ahead_where_many_seem_to_be_wanted_and_never_in_fast() {
+    let vectors = Vectors::new(50_000, 1);
+    let mut most = 0;
+    for draw in 0..10 {
+        let scores = Scores::new(&vectors, 100 + draw);
+        let reading = Reading::new(&scores, 50, LIST, CONTROL, usize::MAX, draw);
+        let rule = Rule::balanced(50);
+        let next = reading.at(|state| rule.next(state, None));
+        assert!(
+            next.rows + next.ahead <= rule.ahead.max(next.rows),
+            "{next:?}"
+        );
+        most = most.max(next.ahead);
+        assert_eq!(
+            reading.at(|state| Rule::fast(50).next(state, None)).ahead,
+            0
+        );
+    }
+    assert!(most > 0);
+}
+
+#[test]
 fn fast_keeps_to_its_rows_and_knows_its_recall() {
     let rule = Rule::fast(50);
     let all = outcomes(30, &rule, usize::MAX, 20.0, 0.0);

@@ -1,4 +1,5 @@
-//! One read of fine rows: what is missing is recalled, then fetched, by ranges or by whole files, and by whole files where ranges fail.
+//! One read of fine rows: what is missing is recalled, then fetched, by ranges or by whole files, and by whole files where
+//! ranges fail.
 
 use std::cell::Cell;
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { launch, openIndex, openPage } from "../browser.mjs";
+import { launch, openIndex, openPage, stored } from "../browser.mjs";
 import { packFeatures } from "../features.mjs";
 import { startServer } from "../server.mjs";
 import { makeSite } from "../toy.mjs";
@@ -39,7 +39,7 @@ function storesSlowly(milliseconds) {
 }
 
 /** The hits of all queries, `fast` ones before others. */
-async function visit(page, structure) {
+async function ask(page, structure) {
   const info = await openIndex(page, `${server.url}/${structure}/manifest.json`, { device: "cpu" });
   assert.equal(info.error, undefined, info.message);
   const hits = [];
@@ -50,8 +50,51 @@ async function visit(page, structure) {
     ]), [query, quality, PATIENCE_MS]);
     hits.push((await asked).hits.map(({ id, score, name }) => ({ id, score, name })));
   }
+  return hits;
+}
+
+async function visit(page, structure) {
+  const hits = await ask(page, structure);
   await page.evaluate(() => window.attributor.dispose());
   return hits;
+}
+
+/** Runs before the worker: tells the page of lookups in the cache, and may refuse to list it. */
+function telling(lists) {
+  const { match } = Cache.prototype, channel = new BroadcastChannel("lookups");
+  Cache.prototype.match = function (url) {
+    channel.postMessage(url);
+    return match.call(this, url);
+  };
+  if (!lists) Cache.prototype.keys = () => Promise.reject(new Error("too many"));
+}
+
+/** How many rows of fine files a visit has looked for in the cache, and its hits. */
+async function visitHeard(page) {
+  await page.evaluate(() => {
+    window.lookups = [];
+    new BroadcastChannel("lookups").onmessage = ({ data }) => window.lookups.push(data);
+  });
+  const hits = await ask(page, "clustered");
+  return { hits, looked: await page.evaluate(() => window.lookups.filter((url) => url.endsWith("?rows")).length) };
+}
+
+for (const lists of [true, false]) {
+  test(`a browser that ${lists ? "lists its cache is not asked for what is not there" : "lists no cache is asked"}, and a second visit fetches nothing`, async () => {
+    server.faults.set("/worker.js", (count, body) => ({ body: `(${telling})(${lists});\n${body}` }));
+    const { context, page } = await openPage(browser, `${server.url}/blank.html`);
+    const first = await visitHeard(page);
+    // Rows are stored after the answer; who disposes at once goes without those of the last query.
+    assert.equal(first.looked > 0, !lists, `${first.looked} lookups of rows`);
+    await stored(page);
+    await page.reload();
+    server.requests.length = 0;
+    const second = await visitHeard(page);
+    assert.deepEqual(second.hits, first.hits);
+    assert.ok(second.looked > 0);
+    assert.deepEqual(server.requests.filter((path) => path.endsWith(".bin")), []);
+    await context.close();
+  });
 }
 
 for (const structure of STRUCTURES) {
