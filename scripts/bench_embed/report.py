@@ -3,10 +3,10 @@
 
     report.py FOLDER
 
-What: the table has a line for each configuration; the chart, for ours and the fastest
-of onnxruntime-web's beside each, the median time of a steady run, with a whisker from the fastest to the slowest. The ratios say, for each architecture, device and precision of ours, how our median compares with
-the best that onnxruntime-web does in the same run: `provider` among the forms of that precision on that kind of device
-and as many threads as ours (one), `any` among all it can do at that precision. The same for processor time and for the
+What: the table has a line for each configuration; the chart has ours and beside each the fastest of onnxruntime-web's: the
+median time of a steady run, with a whisker from the fastest to the slowest. The ratios say, for each architecture, device and
+precision of ours, how our median compares with the best that onnxruntime-web does in the same run: `provider` among the forms of
+that precision on that kind of device and as many threads as ours (one), `any` among all it can do at that precision. The same for processor time and for the
 first result. Our int8 is compared with the fastest of dynamic int8, 8-bit MatMulNBits and, where there is one, the statically quantized
 graph; our 4 bits, for a ResNet, with its 8-bit ones, as it has no graph in 4. transformers.js runs the same graphs on the same
 runtime, and counts with it.
