@@ -98,6 +98,8 @@ def clip_published(tensors):
     for name, array in tensors.items():
         if name == PATCH_BIAS:
             continue
+        if name.startswith("norm."):
+            name = name.replace("norm.", "ln_post.")
         if name == "cls_token":
             array = array.reshape(-1)
         elif name == "pos_embed":
@@ -106,7 +108,6 @@ def clip_published(tensors):
             array = np.ascontiguousarray(array.T)
         for ours, theirs in CLIP_NAMES:
             name = name.replace(ours, theirs)
-        name = "ln_post." + name.removeprefix("norm.") if name.startswith("norm.") else name
         named[f"visual.{name}"] = array
     return named
 
@@ -216,16 +217,17 @@ def main():
     folder = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     spec = spec_of(options.name, folder, options.tool)
+    clip = spec["architecture"].get("pre_norm", False)
     weights = options.weights or folder / "weights.safetensors"
     if not weights.exists():
         print(f"{options.name}: generating weights", flush=True)
         resnet = spec["architecture"]["family"] == "resnet"
         tensors = {name: generated(name, shape, resnet) for name, shape in published(spec).items()}
-        if spec["architecture"].get("pre_norm"):
+        if clip:
             tensors[PATCH_BIAS][:] = 0
         write_safetensors(weights, tensors)
     checkpoint = weights
-    if spec["architecture"].get("pre_norm"):
+    if clip:
         checkpoint = folder / "checkpoint.safetensors"
         if not checkpoint.exists():
             write_safetensors(checkpoint, clip_published(read_safetensors(weights)))

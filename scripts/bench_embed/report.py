@@ -6,10 +6,10 @@
 What: the table has a line for each configuration; the chart has ours and beside each the fastest of onnxruntime-web's: the
 median time of a steady run, with a whisker from the fastest to the slowest. The ratios say, for each architecture, device and
 precision of ours, how our median compares with the best that onnxruntime-web does in the same run: `provider` among the forms of
-that precision on that kind of device and as many threads as ours (one), `any` among all it can do at that precision. The same for processor time and for the
-first result. Our int8 is compared with the fastest of dynamic int8, 8-bit MatMulNBits and, where there is one, the statically quantized
-graph; our 4 bits, for a ResNet, with its 8-bit ones, as it has no graph in 4. transformers.js runs the same graphs on the same
-runtime, and counts with it.
+that precision on that kind of device and as many threads as ours (one), `any` among all it can do at that precision. The same for
+processor time and for the first result. Our int8 is compared with the fastest of dynamic int8, 8-bit MatMulNBits and, where there
+is one, the statically quantized graph; our 4 bits, for a ResNet, with its 8-bit ones, as it has no graph in 4. transformers.js
+runs the same graphs on the same runtime, and counts with it.
 
 Why both clocks: on a machine with other work the wall clock measures that too; processor time does not.
 """
@@ -21,6 +21,8 @@ import statistics
 import sys
 from xml.sax.saxutils import escape
 
+# Theirs on as many threads as ours, one.
+PROVIDERS = {"cpu": "wasm-1", "webgpu": "webgpu"}
 SAME = {"f32": ("f32",), "int8": ("int8", "nbits8", "static8"), "int4": ("int4",)}
 COLOURS = {"ours": "#0b6e4f", "ort": "#8a8f98", "tjs": "#b9a36b"}
 NAMES = {"ours": "ours", "ort": "onnxruntime-web", "tjs": "transformers.js"}
@@ -61,10 +63,10 @@ def table(machine, lines):
     versions = f"Chromium {machine['browser']}, onnxruntime-web {machine['onnxruntimeWeb']}, transformers.js {machine['transformersJs']}"
     out = [
         f"{machine['cpu']}, {machine['cores']} cores; {versions}. Times in ms: median (fastest to slowest) of steady runs, "
-        f"{machine['rounds']} rounds in turn. Cosine: with the same side's own f32.",
+        f"{machine['rounds']} rounds in turn. Cosine: with the same side's own f32, and with the other side's.",
         "",
-        "| architecture | configuration | steady | processor | open | first run | MB of model | cosine | renderer MB | GPU process MB |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| architecture | configuration | steady | processor | open | first run | MB of model | cosine | with the other's | renderer MB | GPU process MB |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for line in lines:
         runs = line["runs"]
@@ -73,7 +75,7 @@ def table(machine, lines):
             steady += f"; {line['stopped']}"
         cells = [
             line["arch"], label(line), steady, milliseconds(median(line["cpuMs"])), milliseconds(line.get("openMs")),
-            milliseconds(line.get("firstMs")), megabytes(line["modelBytes"]), decimals(line.get("cosine")),
+            milliseconds(line.get("firstMs")), megabytes(line["modelBytes"]), decimals(line.get("cosine")), decimals(line.get("cosineOther")),
             megabytes(line.get("rendererPeakBytes")), megabytes(line.get("gpuGrowthBytes")),
         ]  # fmt: skip
         out.append("| " + " | ".join(cells) + " |")
@@ -105,7 +107,7 @@ def ratios(lines):
     }
     for ours in (line for line in lines if line["side"] == "ours"):
         rivals = rivals_of(ours, lines)
-        provider = {"cpu": "wasm-1", "webgpu": "webgpu"}[ours["device"]]
+        provider = PROVIDERS[ours["device"]]
         kinds = {provider: [line for line in rivals if line["device"] == provider], "any": rivals}
         for kind, of_kind in kinds.items():
             parts = []
@@ -121,7 +123,7 @@ def ratios(lines):
 def summary(lines):
     """A short table for each kind of device: ours beside the fastest form that was measured of theirs on as many threads."""
     out = []
-    for device, provider in (("cpu", "wasm-1"), ("webgpu", "webgpu")):
+    for device, provider in PROVIDERS.items():
         out += [
             f"| {device} | bits | ours | onnxruntime-web | transformers.js | ratio | first result: ours | onnxruntime-web | transformers.js | ratio |",
             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -160,7 +162,7 @@ def fastest(lines):
     """Ours, each followed by the fastest graph of onnxruntime-web that it is compared with, on as many threads."""
     for ours in (line for line in lines if line["side"] == "ours" and line["runs"]):
         yield ours
-        provider = {"cpu": "wasm-1", "webgpu": "webgpu"}[ours["device"]]
+        provider = PROVIDERS[ours["device"]]
         theirs = [line for line in rivals_of(ours, lines) if line["side"] == "ort" and line["device"] == provider and line["runs"]]
         if theirs:
             yield min(theirs, key=lambda line: median(line["runs"]))
@@ -201,9 +203,20 @@ def bars(lines):
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
+def other_weights(lines):
+    """
+    Names of lines in f32 whose feature is not the other side's: times of different networks are not compared. Fused graphs are
+    not judged by: what a provider makes of one is its own, and is in the table.
+    """
+    alike = [line for line in lines if line["precision"] == "f32" and line["form"] != "fused"]
+    return [f"{line['arch']} {label(line)}" for line in alike if (line.get("cosineOther") or 1) < 0.9999]
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     machine, lines = read(folder)
+    if different := other_weights(lines):
+        sys.exit(f"report.py: f32 features differ between the sides, remove the models and start anew: {'; '.join(different)}")
     known = folder / "native.json"
     if not lines and not known.exists():
         sys.exit("report.py: nothing was measured")
