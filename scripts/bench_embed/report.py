@@ -55,27 +55,36 @@ def decimals(value):
     return "-" if value is None else f"{value:.5f}"
 
 
+def first_results(line):
+    """From an empty page to the first embedding, of each opening."""
+    return [opening["openMs"] + opening["firstWallMs"] for opening in line["openings"]]
+
+
 def total_first(line):
-    return line["openMs"] + line["firstWallMs"] if "firstMs" in line else None
+    return median(first_results(line))
+
+
+def spread(values):
+    return f"{milliseconds(median(values))} ({milliseconds(min(values))} to {milliseconds(max(values))})" if values else "-"
 
 
 def table(machine, lines):
     versions = f"Chromium {machine['browser']}, onnxruntime-web {machine['onnxruntimeWeb']}, transformers.js {machine['transformersJs']}"
     out = [
-        f"{machine['cpu']}, {machine['cores']} cores; {versions}. Times in ms: median (fastest to slowest) of steady runs, "
-        f"{machine['rounds']} rounds in turn. Cosine: with the same side's own f32, and with the other side's.",
+        f"{machine['cpu']}, {machine['cores']} cores; {versions}. Times in ms: median (fastest to slowest) of "
+        f"{machine['rounds']} steady runs, and of {machine['openings']} openings in new pages, in turn; of what takes long there is one. Cosine: with the same side's own f32, and with the other side's.",
         "",
-        "| architecture | configuration | steady | processor | open | first run | MB of model | cosine | with the other's | renderer MB | GPU process MB |",
+        "| architecture | configuration | steady | processor | first result | of this, opening | MB of model | cosine | with the other's | renderer MB | GPU process MB |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for line in lines:
         runs = line["runs"]
-        steady = f"{milliseconds(median(runs))} ({milliseconds(min(runs))} to {milliseconds(max(runs))})" if runs else "-"
+        steady = spread(runs)
         if "stopped" in line:
             steady += f"; {line['stopped']}"
         cells = [
-            line["arch"], label(line), steady, milliseconds(median(line["cpuMs"])), milliseconds(line.get("openMs")),
-            milliseconds(line.get("firstMs")), megabytes(line["modelBytes"]), decimals(line.get("cosine")), decimals(line.get("cosineOther")),
+            line["arch"], label(line), steady, milliseconds(median(line["cpuMs"])), spread(first_results(line)),
+            milliseconds(median([opening["openMs"] for opening in line["openings"]])), megabytes(line["modelBytes"]), decimals(line.get("cosine")), decimals(line.get("cosineOther")),
             megabytes(line.get("rendererPeakBytes")), megabytes(line.get("gpuGrowthBytes")),
         ]  # fmt: skip
         out.append("| " + " | ".join(cells) + " |")
@@ -170,8 +179,8 @@ def fastest(lines):
 
 def bars(lines):
     """A chart of logarithmic bars, as a software GPU takes a hundred times as long as a CPU."""
-    shown = list(fastest(lines)) or [line for line in lines if line["runs"] or "firstMs" in line]
-    values = {id(line): line["runs"] or [line["firstMs"]] for line in shown}
+    shown = list(fastest(lines)) or [line for line in lines if line["runs"] or line["openings"]]
+    values = {id(line): line["runs"] or [opening["firstMs"] for opening in line["openings"]] for line in shown}
     low = 10 ** math.floor(math.log10(min(min(v) for v in values.values())))
     high = 10 ** math.ceil(math.log10(max(max(v) for v in values.values())))
     left, width, step = 330, 520, 22
@@ -226,7 +235,7 @@ def main():
     if known.exists():
         short += "\n" + native(known)
     (folder / "summary.md").write_text(short)
-    if any(line["runs"] or "firstMs" in line for line in lines):
+    if any(line["runs"] or line["openings"] for line in lines):
         (folder / "bars.svg").write_text(bars(lines))
     compared = list(ratios(lines))
     print(text)
