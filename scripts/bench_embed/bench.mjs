@@ -9,7 +9,7 @@
 //
 // How: each configuration has a page and a renderer process of its own. The configurations of one architecture and kind of
 // device are opened in turns, each once nothing else goes on in the browser, one that takes long only once; then every round runs each of
-// them once, so that other load on the machine falls on all alike. `cpuMs` is the processor time of renderer and GPU process in a run, which other load
+// them once, but for those that take long, so that other load on the machine falls on all alike. `cpuMs` is the processor time of renderer and GPU process in a run, which other load
 // changes less. Pages are cross-origin isolated, so that WASM may have two threads. Memory is what the operating system
 // says: the renderer's peak, and by how much the GPU process grew. A configuration that has used up its seconds is
 // stopped, and its line says so.
@@ -33,8 +33,9 @@ const { values, positionals: [folder] } = parseArgs({
   },
 });
 const rounds = Number(values.rounds), openings = Number(values.openings), limitMs = 1000 * Number(values.limit), only = new RegExp(values.only);
-/** Whatever takes longer to its first embedding is opened once. */
+/** Whatever takes longer to its first embedding is opened and run once. */
 const LONG_MS = 15000;
+const isLong = ([opened]) => opened && opened.openMs + opened.firstWallMs > LONG_MS;
 const sum = (list) => list.reduce((a, b) => a + b, 0);
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -121,7 +122,7 @@ async function stop(entry, error) {
 
 async function open(entry, arch, axes) {
   const { line } = entry, [before] = line.openings;
-  if (line.stopped || (before && before.openMs + before.firstWallMs > LONG_MS)) return;
+  if (line.stopped || isLong(line.openings)) return;
   await entry.page?.close();
   await settle();
   const renderers = new Map((await processes("renderer")).map((pid) => [pid, cpuMs(pid)]));
@@ -149,14 +150,15 @@ async function open(entry, arch, axes) {
 }
 
 async function again(entry) {
-  if (!entry.page) return;
-  const busy = () => cpuMs(entry.renderer) + (entry.line.device === "webgpu" ? cpuMs(entry.gpu) : 0);
+  const { line } = entry;
+  if (!entry.page || (line.runs.length > 0 && isLong(line.openings))) return;
+  const busy = () => cpuMs(entry.renderer) + (line.device === "webgpu" ? cpuMs(entry.gpu) : 0);
   const before = busy();
   try {
-    const { ms } = await within(entry, entry.page.evaluate(sides[entry.line.side].run, { axes: 0 }));
-    entry.line.runs.push(ms);
-    entry.line.cpuMs.push(busy() - before);
-    entry.line.rendererPeakBytes = memory(entry.renderer, "VmHWM");
+    const { ms } = await within(entry, entry.page.evaluate(sides[line.side].run, { axes: 0 }));
+    line.runs.push(ms);
+    line.cpuMs.push(busy() - before);
+    line.rendererPeakBytes = memory(entry.renderer, "VmHWM");
   } catch (error) {
     await stop(entry, error);
   }
