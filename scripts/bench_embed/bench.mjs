@@ -9,8 +9,8 @@
 //
 // How: each configuration has a page and a renderer process of its own. The configurations of one architecture and kind of
 // device are opened in turns, each once nothing else goes on in the browser, one that takes long only once; then every round runs each of
-// them once, but for those that take long, so that other load on the machine falls on all alike. `cpuMs` is the processor time of renderer and GPU process in a run, which other load
-// changes less. Pages are cross-origin isolated, so that WASM may have two threads. Memory is what the operating system
+// them once, but for those that take long, so that other load on the machine falls on all alike. `cpuMs` is the processor
+// time of renderer and GPU process in a run, which other load changes less. Pages are cross-origin isolated, so that WASM may have two threads. Memory is what the operating system
 // says: the renderer's peak, and by how much the GPU process grew. A configuration that has used up its seconds is
 // stopped, and its line says so.
 

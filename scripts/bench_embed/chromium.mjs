@@ -12,7 +12,7 @@ import { CHROMIUM, FLAGS } from "../../tests/browser/browser.mjs";
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 /** A page that is still being loaded has no place to evaluate in, or loses it. */
-const LOADING = /execution context|navigated|Execution context was destroyed/i;
+const LOADING = /execution context|navigated/i;
 
 export async function launch() {
   const profile = mkdtempSync(join(tmpdir(), "data-attribution-chromium-"));

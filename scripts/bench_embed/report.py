@@ -72,7 +72,8 @@ def table(machine, lines):
     versions = f"Chromium {machine['browser']}, onnxruntime-web {machine['onnxruntimeWeb']}, transformers.js {machine['transformersJs']}"
     out = [
         f"{machine['cpu']}, {machine['cores']} cores; {versions}. Times in ms: median (fastest to slowest) of "
-        f"{machine['rounds']} steady runs, and of {machine['openings']} openings in new pages, in turn; of what takes long there is one. Cosine: with the same side's own f32, and with the other side's.",
+        f"{machine['rounds']} steady runs, and of {machine['openings']} openings in new pages, in turn; of what takes long there is one. "
+        "Cosine: with the same side's own f32, and with the other side's.",
         "",
         "| architecture | configuration | steady | processor | first result | of this, opening | MB of model | cosine | with the other's | renderer MB | GPU process MB |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -84,7 +85,8 @@ def table(machine, lines):
             steady += f"; {line['stopped']}"
         cells = [
             line["arch"], label(line), steady, milliseconds(median(line["cpuMs"])), spread(first_results(line)),
-            milliseconds(median([opening["openMs"] for opening in line["openings"]])), megabytes(line["modelBytes"]), decimals(line.get("cosine")), decimals(line.get("cosineOther")),
+            milliseconds(median([opening["openMs"] for opening in line["openings"]])), megabytes(line["modelBytes"]),
+            decimals(line.get("cosine")), decimals(line.get("cosineOther")),
             megabytes(line.get("rendererPeakBytes")), megabytes(line.get("gpuGrowthBytes")),
         ]  # fmt: skip
         out.append("| " + " | ".join(cells) + " |")
@@ -133,6 +135,8 @@ def summary(lines):
     """A short table for each kind of device: ours beside the fastest form that was measured of theirs on as many threads."""
     out = []
     for device, provider in PROVIDERS.items():
+        if not any(line["device"] == device for line in lines if line["side"] == "ours"):
+            continue
         out += [
             f"| {device} | bits | ours | onnxruntime-web | transformers.js | ratio | first result: ours | onnxruntime-web | transformers.js | ratio |",
             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
