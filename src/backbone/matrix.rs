@@ -2,7 +2,7 @@
 //!
 //! - [`TensorEncoding::Int8`]: `w[o][i] = scale[o] * code[o][i]`, codes in -127..=127;
 //! - [`TensorEncoding::Int4`]: `w[o][i] = scale[o][i / 32] * code[o][i]`, codes in -8..=7, stored with 8
-//!   added, the even input in the low half of a byte; the scale is an f16 of either sign.
+//!   added, the even input in the low half of a byte; the scale is an f16 of either sign; see `group_scale`.
 //!
 //! Invariant: `codes` and `scales` have the lengths that `outputs`, `inputs` and the encoding imply, and
 //! the scales are finite.
@@ -11,6 +11,7 @@ use half::f16;
 #[cfg(not(target_arch = "wasm32"))]
 use rayon::prelude::*;
 
+use super::group_scale::{nearest, scale_of, unit_of};
 use crate::error::{Error, Result};
 use crate::format::model::INT4_GROUP;
 use crate::format::{TensorEncoding, shard::quantize_row};
@@ -45,8 +46,6 @@ impl Feedback {
 
 /// Rows that are quantized side by side, so that a column of the feedback serves all of them.
 const ROWS: usize = 8;
-/// Factors of a group's plain scale that are tried for the 4-bit encoding.
-const SHRINK: [f32; 9] = [1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82, 0.79, 0.76];
 
 impl QuantizedMatrix {
     /// Quantizes `values`, row-major [outputs, inputs]. With `feedback`, each rounding error is
@@ -221,6 +220,13 @@ fn quantize_rows(
     scales.resize(count * groups, 0.0);
     codes.resize(rows.len(), 0);
     let mut errors = vec![0.0; rows.len()];
+    let unit = |row| unit_of(row, feedback.is_some());
+    let units: Vec<f32> = rows.chunks_exact(inputs).map(unit).collect();
+    if units.iter().any(|unit| !unit.is_finite()) {
+        return Err(Error::NotFinite {
+            what: "a 4-bit scale".into(),
+        });
+    }
     for group in 0..groups {
         let first = group * INT4_GROUP;
         for r in 0..count {
@@ -232,12 +238,7 @@ fn quantize_rows(
                 });
                 rows[row + first + i] + handed_on
             });
-            let scale = group_scale(&wanted);
-            if !scale.is_finite() {
-                return Err(Error::NotFinite {
-                    what: "a 4-bit scale".into(),
-                });
-            }
+            let scale = scale_of(&wanted, units[r]);
             scales[r * groups + group] = scale;
             for (i, wanted) in wanted.iter().enumerate() {
                 let k = first + i;
@@ -251,37 +252,6 @@ fn quantize_rows(
         }
     }
     Ok((scales, codes))
-}
-
-/// The 4-bit code nearest to `weight`.
-fn nearest(weight: f32, scale: f32) -> f32 {
-    match scale {
-        0.0 => 0.0,
-        scale => (weight / scale).round().clamp(-8.0, 7.0),
-    }
-}
-
-/// The scale, an f16, with the least squared error of a group: near the one that maps the weight of
-/// largest magnitude to -8, the code that has no opposite.
-fn group_scale(group: &[f32; INT4_GROUP]) -> f32 {
-    let peak = group.iter().fold(
-        0.0f32,
-        |peak, w| {
-            if w.abs() > peak.abs() { *w } else { peak }
-        },
-    );
-    let mut best = (f32::INFINITY, 0.0);
-    for shrink in SHRINK {
-        let scale = f16::from_f32(shrink * peak / -8.0).to_f32();
-        let error: f32 = group
-            .iter()
-            .map(|w| (w - nearest(*w, scale) * scale).powi(2))
-            .sum();
-        if error < best.0 {
-            best = (error, scale);
-        }
-    }
-    best.1
 }
 
 /// The sum of products; in lanes, so that it vectorises.

@@ -6,6 +6,7 @@ mod cpu_kernels;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod feedback;
 pub mod generated;
+mod group_scale;
 pub mod import;
 pub mod load;
 pub mod matrix;

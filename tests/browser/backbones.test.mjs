@@ -10,8 +10,8 @@ import { startServer } from "./server.mjs";
 import { makeSite, native, ROOT, run } from "./toy.mjs";
 
 /** Weights drawn at random make features that are all alike, so ids may swap where scores are equal to this. */
-const TOLERANCE = 2e-4;
-/** The same for 8-bit weights by relaxed SIMD, which rounds activations to 14 bits. */
+const TOLERANCE = 3e-4;
+/** The same for 8-bit and 4-bit weights by relaxed SIMD, which rounds activations to 14 bits. */
 const TOLERANCE_14_BITS = 4e-4;
 /** And in a ResNet's blocks to 7 bits: .006 was measured with eight channels, scores lying .1 apart. */
 const TOLERANCE_7_BITS = 1e-2;
@@ -86,8 +86,7 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
         const module = server.requests.slice(asked).find((path) => path.endsWith(".wasm"));
         assert.equal(module.includes("relaxed"), before !== NO_RELAXED_SIMD, module);
         const bytes = device === "cpu" && precision !== "f32" && !before;
-        // A 4-bit ResNet has 8-bit matrices too, where a row's inputs are no multiple of 32.
-        const rounded = backbone === "toy-resnet" ? TOLERANCE_7_BITS : precision === "int8" ? TOLERANCE_14_BITS : TOLERANCE;
+        const rounded = backbone === "toy-resnet" ? TOLERANCE_7_BITS : TOLERANCE_14_BITS;
         const tolerance = bytes ? rounded : TOLERANCE;
         // Adapters that are misled take long to compile, and then do what others do.
         for (const [i, image] of images.slice(0, without.some(([, known]) => known === before) ? 1 : 4).entries()) {

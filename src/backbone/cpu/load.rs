@@ -60,7 +60,7 @@ impl CpuLoaded {
                 };
                 CpuMatrix::Quantized(match matrix.encoding {
                     TensorEncoding::Int4 => {
-                        QuantizedPanels::int4(&matrix.scales, &matrix.codes, matrix.inputs)
+                        QuantizedPanels::int4(&matrix.scales, &matrix.codes, matrix.inputs, known)
                     }
                     _ => QuantizedPanels::int8(&matrix.scales, &matrix.codes, matrix.inputs, known),
                 })

@@ -8,6 +8,7 @@
 
 use super::math;
 use super::panels::{DensePanels, Order, QuantizedPanels};
+use super::quad_simd::HAS_QUADS;
 use super::quads;
 use super::simd::{Kernel, LANES, ROWS, Simd, dispatch};
 use super::tile;
@@ -63,8 +64,9 @@ impl QuantizedPanels {
         ends.inputs = inputs;
         let mut y = vec![0.0; ends.rows * self.outputs];
         match self.order {
-            Order::Quads => quads::multiply(self, ends, &mut y),
-            Order::Pairs => dispatch(Quantized {
+            // Where no matrix is laid out so, the code for it is left out.
+            Order::Quads if HAS_QUADS => quads::multiply(self, ends, &mut y),
+            Order::Quads | Order::Pairs => dispatch(Quantized {
                 matrix: self,
                 ends,
                 y: &mut y,

@@ -7,11 +7,15 @@
 //! function keeps state or panics for shapes that agree.
 
 mod attention;
+#[cfg(test)]
+mod int4_tests;
 mod linear;
 mod math;
 mod norm;
 mod panels;
 mod quad_simd;
+#[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+mod quad_simd_wasm;
 mod quads;
 #[cfg(test)]
 mod reference;

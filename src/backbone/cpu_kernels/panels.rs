@@ -6,14 +6,18 @@
 //! outputs, the inputs with zeros up to a multiple of 4; `scales` hold eight values for each panel and
 //! segment, a segment being the inputs whose products are summed in i32 before they are scaled. Sums of a
 //! segment fit in i32 for any activations within -32767..=32767.
+//!
+//! 4-bit matrices in quads are those whose scales are multiples of one unit for each row (see `group_scale`): codes
+//! times these are i8, made of a few panels at a time, and the unit is what sums are scaled by.
 
+use super::super::group_scale::multiples;
 use super::linear::Inputs;
-use super::quad_simd::{Support, support};
+use super::quad_simd::{QuadSimd, Support, support};
 use super::quads::HALF;
 use super::simd::LANES;
 
 /// Inputs that share a scale in the 4-bit encoding.
-const GROUP: usize = 32;
+pub const GROUP: usize = 32;
 /// Most inputs of a segment of an int8 matrix: 512 * 128 * 32767 < 2^31.
 const SEGMENT_MAX: usize = 512;
 
@@ -22,7 +26,8 @@ const SEGMENT_MAX: usize = 512;
 pub(super) enum Order {
     /// i8 [panels, padded / 2, 8, 2], or two 4-bit codes a byte [panels, padded / 2, 8].
     Pairs,
-    /// i8 [panels, 2 halves, padded / 4, 4, 4]. Not for 4 bits, whose segments of 32 inputs are too short for it.
+    /// i8 [panels, 2 halves, padded / 4, 4, 4], or two 4-bit codes a byte [panels, 2, padded / 32, 4, 16], those of the
+    /// first 16 inputs of a group in the low halves.
     Quads,
 }
 
@@ -38,6 +43,8 @@ pub struct QuantizedPanels {
     /// [panels, segments, 8]
     pub(super) scales: Vec<f32>,
     codes: Vec<u8>,
+    /// What 4-bit codes in quads are times: [panels, 2, padded / 32] of 4 outputs each; none otherwise.
+    multiples: Vec<[i8; HALF]>,
     four_bits: bool,
     pub(super) order: Order,
 }
@@ -62,8 +69,7 @@ impl QuantizedPanels {
         let outputs = scales.len();
         debug_assert_eq!(codes.len(), outputs * inputs);
         let padded = inputs.next_multiple_of(4);
-        let segments = padded.div_ceil(SEGMENT_MAX).max(1);
-        let segment = padded.div_ceil(segments).next_multiple_of(4);
+        let segment = segment_of(padded);
         let of_segments = |output| std::iter::repeat_n(scales[output], padded.div_ceil(segment));
         let codes = match order {
             Order::Pairs => lay_out::<_, LANES, 2>(codes, inputs, padded / 2, 0),
@@ -76,14 +82,61 @@ impl QuantizedPanels {
             segment,
             scales: lay_out_scales(outputs, padded.div_ceil(segment), of_segments),
             codes,
+            multiples: Vec::new(),
             four_bits: false,
             order,
         }
     }
 
     /// `w[o][i] = scales[o][i / 32] * (code[o][i] - 8)`: `scales` [outputs, inputs / 32], `codes`
-    /// [outputs, inputs / 2], the even input in the low half of a byte; `inputs` a multiple of 32.
-    pub fn int4(scales: &[f32], codes: &[u8], inputs: usize) -> Self {
+    /// [outputs, inputs / 2], the even input in the low half of a byte; `inputs` a multiple of 32; laid out for
+    /// activations of which so much is known.
+    pub fn int4(scales: &[f32], codes: &[u8], inputs: usize, known: Inputs) -> Self {
+        let quads = match Order::fastest(known) {
+            Order::Quads => Self::int4_quads(scales, codes, inputs),
+            Order::Pairs => None,
+        };
+        quads.unwrap_or_else(|| Self::int4_pairs(scales, codes, inputs))
+    }
+
+    /// None where the scales of a row have no unit.
+    pub(super) fn int4_quads(scales: &[f32], codes: &[u8], inputs: usize) -> Option<Self> {
+        let groups = (inputs / GROUP).max(1);
+        let outputs = scales.len() / groups;
+        debug_assert_eq!(codes.len(), outputs * inputs / 2);
+        let mut units = Vec::with_capacity(outputs);
+        let mut laid_out = vec![[0; HALF]; outputs.next_multiple_of(LANES) / HALF * groups];
+        let halves = laid_out.chunks_exact_mut(groups);
+        for (half, rows) in halves.zip(scales.chunks(HALF * groups)) {
+            for (output, row) in rows.chunks_exact(groups).enumerate() {
+                let (unit, multiples) = multiples(row)?;
+                units.push(unit);
+                for (of_group, multiple) in half.iter_mut().zip(multiples) {
+                    of_group[output] = multiple;
+                }
+            }
+        }
+        let segment = segment_of(inputs);
+        let segments = inputs.div_ceil(segment);
+        let of_segments = |output: usize| std::iter::repeat_n(units[output], segments);
+        let mut codes = lay_out::<_, HALF, { GROUP / 2 }>(codes, inputs / 2, groups, 0x88);
+        for codes in codes.as_chunks_mut().0 {
+            *codes = halves_of_group(codes);
+        }
+        Some(Self {
+            outputs,
+            inputs,
+            padded: inputs,
+            segment,
+            scales: lay_out_scales(outputs, segments, of_segments),
+            codes,
+            multiples: laid_out,
+            four_bits: true,
+            order: Order::Quads,
+        })
+    }
+
+    pub(super) fn int4_pairs(scales: &[f32], codes: &[u8], inputs: usize) -> Self {
         let groups = inputs / GROUP;
         let outputs = scales.len() / groups.max(1);
         debug_assert_eq!(inputs % GROUP, 0);
@@ -96,6 +149,7 @@ impl QuantizedPanels {
             segment: GROUP,
             scales: lay_out_scales(outputs, groups, of_groups),
             codes: lay_out::<_, LANES, 1>(codes, inputs / 2, inputs / 2, 0x88),
+            multiples: Vec::new(),
             four_bits: true,
             order: Order::Pairs,
         }
@@ -103,17 +157,31 @@ impl QuantizedPanels {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.codes.len() + 4 * self.scales.len()
+        self.codes.len() + HALF * self.multiples.len() + 4 * self.scales.len()
     }
 
     pub(super) fn segments(&self) -> usize {
         self.padded.div_ceil(self.segment)
     }
 
-    /// The weights of quads of panels from `first` on: i8 [panels, 2, padded / 4, 4, 4].
-    pub(super) fn quads(&self, first: usize, panels: usize) -> &[i8] {
-        let panel_len = self.padded * LANES;
-        bytemuck::cast_slice(&self.codes[first * panel_len..][..panels * panel_len])
+    /// The weights of quads of panels from `first` on: i8 [panels, 2, padded / 4, 4, 4]; 4-bit ones are made in `wide`.
+    #[inline(always)]
+    pub(super) fn quads<'a, S: QuadSimd>(
+        &'a self,
+        s: S,
+        first: usize,
+        panels: usize,
+        wide: &'a mut Vec<i8>,
+    ) -> &'a [i8] {
+        let (start, len) = (first * LANES * self.padded, panels * LANES * self.padded);
+        if !self.four_bits {
+            return bytemuck::cast_slice(&self.codes[start..][..len]);
+        }
+        wide.resize(len, 0);
+        let codes = self.codes[start / 2..][..len / 2].as_chunks().0;
+        let multiples = &self.multiples[start / (HALF * GROUP)..];
+        s.widen(codes, multiples, wide.as_chunks_mut().0);
+        wide
     }
 
     /// The weights of pairs of panels from `first` on, as many as `to` holds: i16 [panels, padded / 2, 8, 2].
@@ -153,6 +221,18 @@ impl Order {
             (Support::Steps, Inputs::Any) | (Support::None, _) => Self::Pairs,
         }
     }
+}
+
+/// Inputs of a segment of so many that share a scale.
+fn segment_of(padded: usize) -> usize {
+    let segments = padded.div_ceil(SEGMENT_MAX).max(1);
+    padded.div_ceil(segments).next_multiple_of(4)
+}
+
+/// The codes of a group of inputs, of even ones in the low halves, with the first 16 in the low halves.
+fn halves_of_group(codes: &[u8; GROUP / 2]) -> [u8; GROUP / 2] {
+    let code = |i: usize| codes[i / 2] >> (4 * (i % 2)) & 15;
+    std::array::from_fn(|i| code(i) | code(GROUP / 2 + i) << 4)
 }
 
 /// Rows of `inputs` values as parts of panels [ceil(rows / 8) * 8 / PART, steps, PART, SIDE], `padding` beyond the

@@ -1,5 +1,6 @@
 //! Instructions on four outputs by four inputs, whatever the machine calls them: what `quads` is written over.
 
+use super::panels::GROUP;
 use super::quads::{HALF, HIGH_OFFSET, Half, Pieces, ROWS, multiply_half, multiply_single};
 use super::simd::{LANES, Plain, Simd};
 
@@ -23,6 +24,8 @@ pub trait QuadSimd: Simd {
     fn split(self, x: Self::F) -> [Pieces; 2];
     /// Rounds eight activations within 0..=127, four to a word, the first in the lowest byte.
     fn pack(self, x: Self::F) -> [u32; 2];
+    /// 4-bit codes times the multiples of their outputs as quads [8, 4, 4], group by group, while there are all three.
+    fn widen(self, codes: &[GroupCodes], multiples: &[[i8; HALF]], to: &mut [GroupQuads]);
     /// [`multiply_half`], and a function of its own where that helps to keep the sums in registers.
     fn multiply_half(self, rows: &[[Pieces; ROWS]], half: Half<'_>, to: &mut [[f32; LANES]; ROWS]);
     /// [`multiply_single`], likewise.
@@ -33,6 +36,11 @@ pub trait QuadSimd: Simd {
         to: &mut [[f32; LANES]; R],
     );
 }
+
+/// The 4-bit codes of four outputs in a group of 32 inputs, [4, 16]: 8 added, the first 16 inputs' in the low halves.
+pub type GroupCodes = [u8; HALF * GROUP / 2];
+/// Weights of four outputs in a group of 32 inputs, as quads [8, 4, 4].
+pub type GroupQuads = [i8; HALF * GROUP];
 
 /// A computation over any [`QuadSimd`].
 pub trait QuadKernel {
@@ -51,10 +59,14 @@ pub enum Support {
     One,
 }
 
+/// Whether this build ever lays matrices out in quads.
+pub const HAS_QUADS: bool =
+    cfg!(test) || cfg!(all(target_arch = "wasm32", feature = "relaxed-simd"));
+
 /// What this machine has.
 pub fn support() -> Support {
     #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
-    return match super::simd_wasm::has_quad_instruction() {
+    return match super::quad_simd_wasm::has_quad_instruction() {
         true => Support::One,
         false => Support::Steps,
     };
@@ -64,7 +76,7 @@ pub fn support() -> Support {
 
 pub(super) fn dispatch<K: QuadKernel>(kernel: K) {
     #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
-    super::simd_wasm::run_quads(kernel);
+    super::quad_simd_wasm::run_quads(kernel);
     #[cfg(not(all(target_arch = "wasm32", feature = "relaxed-simd")))]
     kernel.run(Plain);
 }
@@ -109,6 +121,20 @@ impl QuadSimd for Plain {
     fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]) {
         for (o, to) in to.iter_mut().enumerate() {
             *to += scale[o] * ((high[o] << 7) + low[o]) as f32;
+        }
+    }
+    #[inline(always)]
+    fn widen(self, codes: &[GroupCodes], multiples: &[[i8; HALF]], to: &mut [GroupQuads]) {
+        for ((codes, multiples), to) in codes.iter().zip(multiples).zip(to) {
+            let outputs = codes.as_chunks::<{ GROUP / 2 }>().0.iter().zip(multiples);
+            for (output, (codes, multiple)) in outputs.enumerate() {
+                for (i, byte) in codes.iter().enumerate() {
+                    for (input, code) in [(i, byte & 15), (GROUP / 2 + i, byte >> 4)] {
+                        let place = (input / 4 * HALF + output) * 4 + input % 4;
+                        to[place] = (code as i8 - 8) * multiple;
+                    }
+                }
+            }
         }
     }
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Products with 8-bit matrices by an instruction that sums four products of i8 with 7 bits.
+//! Products with matrices of 8 bits, or of 4 made 8, by an instruction that sums four products of i8 with 7 bits.
 //!
 //! WebAssembly's relaxed SIMD has it; where the machine has it too, it does twice the products of an instruction of
 //! pairs, and weights are used as they lie in memory. Elsewhere two instructions for pairs of bytes and of their sums take its
@@ -172,6 +172,7 @@ impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
         let panels = matrix.outputs.div_ceil(LANES);
         let group = (PANEL_BYTES / panel_len.max(1)).clamp(1, panels.max(1));
         let mut sums = vec![0; group * sums_len];
+        let mut wide = Vec::new();
         let tile_len = padded / 4 * R;
         let mut pieces = vec![A::Word::default(); block.div_ceil(R) * tile_len];
         let mut steps = vec![0.0; block.next_multiple_of(R)];
@@ -184,7 +185,7 @@ impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
             }
             for first in (0..panels).step_by(group) {
                 let group = group.min(panels - first);
-                let codes = matrix.quads(first, group);
+                let codes = matrix.quads(s, first, group, &mut wide);
                 let sums = &mut sums[..group * sums_len];
                 for (panel, sums) in codes
                     .chunks_exact(panel_len)

@@ -1,0 +1,88 @@
+//! 4-bit matrices against their plain twins, in both orders.
+
+use super::panels::Order;
+use super::tests::{OUTPUTS, bytes, check, check_linear, noise};
+use super::{Epilogue, Inputs, QuantizedPanels};
+
+/// The unit of a row's scales.
+fn unit(row: usize) -> f32 {
+    (1 + row % 3) as f32 / 256.0
+}
+
+/// Scales [outputs, inputs / 32] that are multiples of a unit for each row, or any, codes [outputs, inputs / 2], and
+/// the weights that they stand for.
+fn int4_matrix(outputs: usize, inputs: usize, tied: bool) -> (Vec<f32>, Vec<u8>, Vec<f32>) {
+    let codes = bytes(outputs * inputs / 2, 1);
+    let groups = inputs / 32;
+    let scales = noise(outputs * groups, 6).into_iter().enumerate();
+    let scales: Vec<f32> = scales
+        .map(|(i, s)| match tied {
+            true => (15.0 * s).round() * unit(i / groups),
+            false => 0.1 * s,
+        })
+        .collect();
+    let halves = codes.iter().flat_map(|byte| [byte & 15, byte >> 4]);
+    let weights = halves
+        .enumerate()
+        .map(|(i, code)| (f32::from(code) - 8.0) * scales[i / 32])
+        .collect();
+    (scales, codes, weights)
+}
+
+#[test]
+fn int4_layers_agree_with_their_twin() {
+    for inputs in [32, 96, 768, 3072] {
+        for outputs in OUTPUTS {
+            let most = outputs.next_multiple_of(8) * (inputs * 5 / 8 + 4);
+            let (scales, codes, weights) = int4_matrix(outputs, inputs, false);
+            let panels = QuantizedPanels::int4_pairs(&scales, &codes, inputs);
+            assert!(panels.bytes() <= most);
+            check_linear(&weights, inputs, 2e-4, "int4", |x, bias, epilogue| {
+                panels.linear(x, Inputs::Any, bias, epilogue)
+            });
+            let (scales, codes, weights) = int4_matrix(outputs, inputs, true);
+            let panels = QuantizedPanels::int4_quads(&scales, &codes, inputs).unwrap();
+            assert!(panels.bytes() <= most);
+            check_linear(&weights, inputs, 8e-4, "int4 quads", |x, bias, epilogue| {
+                panels.linear(x, Inputs::Any, bias, epilogue)
+            });
+        }
+    }
+}
+
+/// In quads a 4-bit matrix is the 8-bit one of its codes times their multiples, to the last bit.
+#[test]
+fn int4_quads_are_those_of_the_same_weights_in_8_bits() {
+    for (inputs, outputs) in [(32, 4), (96, 12), (1120, 20)] {
+        let (scales, codes, weights) = int4_matrix(outputs, inputs, true);
+        let four = QuantizedPanels::int4_quads(&scales, &codes, inputs).unwrap();
+        let units: Vec<f32> = (0..outputs).map(unit).collect();
+        let rows = weights.chunks_exact(inputs).zip(&units);
+        let codes: Vec<u8> = rows
+            .flat_map(|(row, unit)| row.iter().map(move |w| (w / unit) as i8 as u8))
+            .collect();
+        let eight = QuantizedPanels::int8_in(Order::Quads, &units, &codes, inputs);
+        let x = noise(13 * inputs, 4);
+        let of = |matrix: &QuantizedPanels, x: &[f32], known| {
+            matrix.linear(x, known, &noise(outputs, 2), Epilogue::None)
+        };
+        let bound = 1e-6;
+        check(
+            &of(&four, &x, Inputs::Any),
+            &of(&eight, &x, Inputs::Any),
+            bound,
+            "any",
+        );
+        let x: Vec<f32> = x.iter().map(|x| x.max(0.0)).collect();
+        let [y, expected] = [&four, &eight].map(|matrix| of(matrix, &x, Inputs::NeverNegative));
+        check(&y, &expected, bound, "never negative");
+    }
+}
+
+#[test]
+fn int4_scales_without_a_unit_are_left_in_pairs() {
+    let (scales, codes, _) = int4_matrix(12, 96, false);
+    assert!(QuantizedPanels::int4_quads(&scales, &codes, 96).is_none());
+    let panels = QuantizedPanels::int4(&scales, &codes, 96, Inputs::NeverNegative);
+    assert_eq!(panels.order, Order::Pairs);
+}
