@@ -52,7 +52,7 @@ function configurations(group, arch) {
   ];
   const mixed = [];
   while (ours.length || theirs.length) mixed.push(...ours.splice(0, 1), ...theirs.splice(0, Math.ceil(theirs.length / (ours.length + 1))));
-  return mixed.filter((c) => only.test(nameOf(c)));
+  return mixed.filter((c) => only.test(`${nameOf(c)} ${arch}`));
 }
 const nameOf = ({ side, device, precision, form }) => [side, device, precision, form].filter(Boolean).join("-");
 

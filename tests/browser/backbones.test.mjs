@@ -10,7 +10,9 @@ import { startServer } from "./server.mjs";
 import { makeSite, native, ROOT, run } from "./toy.mjs";
 
 /** Weights drawn at random make features that are all alike, so ids may swap where scores are equal to this. */
-const TOLERANCE = 3e-4;
+const TOLERANCE = 2e-4;
+/** The same for 4-bit weights: 2.02e-4 was measured on WebGPU, against the 16-bit activations of the tool. */
+const TOLERANCE_4_BITS = 3e-4;
 /** The same for 8-bit and 4-bit weights by relaxed SIMD, which rounds activations to 14 bits. */
 const TOLERANCE_14_BITS = 4e-4;
 /** And in a ResNet's blocks to 7 bits: .006 was measured with eight channels, scores lying .1 apart. */
@@ -87,7 +89,7 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
         assert.equal(module.includes("relaxed"), before !== NO_RELAXED_SIMD, module);
         const bytes = device === "cpu" && precision !== "f32" && !before;
         const rounded = backbone === "toy-resnet" ? TOLERANCE_7_BITS : TOLERANCE_14_BITS;
-        const tolerance = bytes ? rounded : TOLERANCE;
+        const tolerance = bytes ? rounded : precision === "int4" ? TOLERANCE_4_BITS : TOLERANCE;
         // Adapters that are misled take long to compile, and then do what others do.
         for (const [i, image] of images.slice(0, without.some(([, known]) => known === before) ? 1 : 4).entries()) {
           const result = await attribute(page, `${server.url}/demo/queries/${image.split("/").at(-1)}`, { topK: 600 });

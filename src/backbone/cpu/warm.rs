@@ -2,7 +2,7 @@
 //!
 //! Browsers compile a function quickly at first, and well, beside the work that goes on, once it has run for a while. So a small
 //! network of the same kind with matrices of the same forms, all zeros, runs while the first weights are on their way, and
-//! the first image finds good code.
+//! the first image finds good code. 4-bit matrices of zeros are laid out as `import` makes them now.
 
 use super::{CpuLoaded, CpuNetwork};
 use crate::backbone::Unpaced;

@@ -1,8 +1,11 @@
 //! 4-bit matrices against their plain twins, in both orders.
 
 use super::panels::Order;
-use super::tests::{OUTPUTS, bytes, check, check_linear, noise};
+use super::quad_simd::Support;
+use super::tests::{OUTPUTS, bytes, check, check_linear, never_negative, noise};
 use super::{Epilogue, Inputs, QuantizedPanels};
+use crate::backbone::matrix::{Feedback, QuantizedMatrix};
+use crate::format::TensorEncoding;
 
 /// The unit of a row's scales.
 fn unit(row: usize) -> f32 {
@@ -50,7 +53,7 @@ fn int4_layers_agree_with_their_twin() {
     }
 }
 
-/// In quads a 4-bit matrix is the 8-bit one of its codes times their multiples, to the last bit.
+/// In quads a 4-bit matrix is the 8-bit one of its codes times their multiples, but for the rounding of f32.
 #[test]
 fn int4_quads_are_those_of_the_same_weights_in_8_bits() {
     for (inputs, outputs) in [(32, 4), (96, 12), (1120, 20)] {
@@ -63,26 +66,49 @@ fn int4_quads_are_those_of_the_same_weights_in_8_bits() {
             .collect();
         let eight = QuantizedPanels::int8_in(Order::Quads, &units, &codes, inputs);
         let x = noise(13 * inputs, 4);
-        let of = |matrix: &QuantizedPanels, x: &[f32], known| {
-            matrix.linear(x, known, &noise(outputs, 2), Epilogue::None)
-        };
         let bound = 1e-6;
-        check(
-            &of(&four, &x, Inputs::Any),
-            &of(&eight, &x, Inputs::Any),
-            bound,
-            "any",
-        );
+        let [y, expected] = [&four, &eight]
+            .map(|matrix| matrix.linear(&x, Inputs::Any, &noise(outputs, 2), Epilogue::None));
+        check(&y, &expected, bound, "any");
         let x: Vec<f32> = x.iter().map(|x| x.max(0.0)).collect();
-        let [y, expected] = [&four, &eight].map(|matrix| of(matrix, &x, Inputs::NeverNegative));
-        check(&y, &expected, bound, "never negative");
+        for support in [Support::One, Support::Steps] {
+            let [y, expected] = [&four, &eight].map(|matrix| {
+                never_negative(support, matrix, &x, &noise(outputs, 2), Epilogue::None)
+            });
+            check(
+                &y,
+                &expected,
+                bound,
+                &format!("never negative, {support:?}"),
+            );
+        }
     }
 }
 
 #[test]
 fn int4_scales_without_a_unit_are_left_in_pairs() {
-    let (scales, codes, _) = int4_matrix(12, 96, false);
-    assert!(QuantizedPanels::int4_quads(&scales, &codes, 96).is_none());
-    let panels = QuantizedPanels::int4(&scales, &codes, 96, Inputs::NeverNegative);
-    assert_eq!(panels.order, Order::Pairs);
+    for (tied, wanted) in [(false, Order::Pairs), (true, Order::Quads)] {
+        let (scales, codes, _) = int4_matrix(12, 96, tied);
+        let order = |asked| QuantizedPanels::int4_in(asked, &scales, &codes, 96).order;
+        assert_eq!(order(Order::Quads), wanted);
+        assert_eq!(order(Order::Pairs), Order::Pairs);
+    }
+}
+
+/// What `import` makes, with errors handed on and without, can be laid out in quads.
+#[test]
+fn quantized_matrices_have_units() {
+    let (inputs, outputs) = (96, 12);
+    let weights = noise(outputs * inputs, 1);
+    let feedback = Feedback {
+        inputs,
+        columns: noise(inputs * inputs, 2).iter().map(|x| 0.2 * x).collect(),
+    };
+    for feedback in [None, Some(&feedback)] {
+        let int4 = TensorEncoding::Int4;
+        let matrix = QuantizedMatrix::new(&weights, inputs, int4, feedback).unwrap();
+        let bytes = matrix.to_bytes();
+        let matrix = QuantizedMatrix::from_bytes(int4, outputs, inputs, &bytes).unwrap();
+        assert!(QuantizedPanels::int4_quads(&matrix.scales, &matrix.codes, inputs).is_some());
+    }
 }

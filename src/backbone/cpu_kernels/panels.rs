@@ -2,7 +2,7 @@
 //!
 //! A quantized matrix keeps its 8 or 4 bits a weight in memory, in the order of the kernel that is the fastest on the
 //! machine: [`Order::Pairs`], of which a few panels at a time are widened to i16 and used for many rows, or
-//! [`Order::Quads`], which are used as they lie. Invariants: the last panel is filled with zero weights up to eight
+//! [`Order::Quads`], which are used as they lie where they have 8 bits. Invariants: the last panel is filled with zero weights up to eight
 //! outputs, the inputs with zeros up to a multiple of 4; `scales` hold eight values for each panel and
 //! segment, a segment being the inputs whose products are summed in i32 before they are scaled. Sums of a
 //! segment fit in i32 for any activations within -32767..=32767.
@@ -18,7 +18,7 @@ use super::simd::LANES;
 
 /// Inputs that share a scale in the 4-bit encoding.
 pub const GROUP: usize = 32;
-/// Most inputs of a segment of an int8 matrix: 512 * 128 * 32767 < 2^31.
+/// Most inputs of a segment of 8-bit weights: 512 * 128 * 32767 < 2^31.
 const SEGMENT_MAX: usize = 512;
 
 /// In what order codes lie.
@@ -92,7 +92,12 @@ impl QuantizedPanels {
     /// [outputs, inputs / 2], the even input in the low half of a byte; `inputs` a multiple of 32; laid out for
     /// activations of which so much is known.
     pub fn int4(scales: &[f32], codes: &[u8], inputs: usize, known: Inputs) -> Self {
-        let quads = match Order::fastest(known) {
+        Self::int4_in(Order::fastest(known), scales, codes, inputs)
+    }
+
+    /// In pairs too where there can be no quads.
+    pub(super) fn int4_in(order: Order, scales: &[f32], codes: &[u8], inputs: usize) -> Self {
+        let quads = match order {
             Order::Quads => Self::int4_quads(scales, codes, inputs),
             Order::Pairs => None,
         };

@@ -1,7 +1,7 @@
 //! Products with matrices of 8 bits, or of 4 made 8, by an instruction that sums four products of i8 with 7 bits.
 //!
 //! WebAssembly's relaxed SIMD has it; where the machine has it too, it does twice the products of an instruction of
-//! pairs, and weights are used as they lie in memory. Elsewhere two instructions for pairs of bytes and of their sums take its
+//! pairs, and weights are used as they lie in memory, those of 8 bits. Elsewhere two instructions for pairs of bytes and of their sums take its
 //! place, which pays for activations of one piece. An activation is rounded to an integer x within
 //! -8191..=8191 of its row's largest magnitude, and `x + 8192` is taken in two pieces of seven bits, so that
 //! `x = 128 (high - 64) + low`: the sums of the high pieces begin at -64 times the sum of the weights. All that is exact

@@ -225,7 +225,7 @@ fn activations_that_are_never_negative_are_rounded_to_7_bits() {
 }
 
 /// `panels.linear` of activations that are never negative, where a machine has `support`.
-fn never_negative(
+pub fn never_negative(
     support: Support,
     panels: &QuantizedPanels,
     x: &[f32],
