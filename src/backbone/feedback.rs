@@ -111,13 +111,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
     use crate::backbone::matrix::QuantizedMatrix;
+    use crate::backbone::matrix::tests::noise;
     use crate::format::TensorEncoding;
-
-    fn noise(i: usize) -> f32 {
-        let x = (i as u32 + 1).wrapping_mul(0x9e37_79b1);
-        let x = (x ^ (x >> 15)).wrapping_mul(0x2c1b_3c6d);
-        ((x ^ (x >> 12)) >> 8) as f32 / (1 << 23) as f32 - 1.0
-    }
 
     /// Samples [rows, n] whose columns are strongly correlated.
     fn samples(rows: usize, n: usize) -> Vec<f32> {

@@ -1,9 +1,9 @@
 //! The scales of 4-bit groups: whole multiples, within ±15, of one unit for each row of a matrix.
 //!
-//! A code within -8..=7 times such a multiple fits in an i8, so a row is at the same time one of 8-bit integers with a single
-//! scale, and kernels for those serve both. Against scales of any size that costs 2 % of the squared error of plain rounding
-//! (DINOv2 S/14's weights); with errors handed on, features differ by less than from one set of samples to another. A unit has seven significant bits, so that each multiple of it is an f16. Readers
-//! do not rely on it: where [`multiples`] finds no unit, scales are whatever they are.
+//! A code within -8..=7 times such a multiple fits in an i8, so a row is at the same time one of 8-bit integers with a
+//! single scale, and kernels for those serve both. Against scales of any size that costs 2 % of the squared error of
+//! plain rounding (DINOv2 S/14's weights). A unit has seven significant bits, so that each multiple of it is an f16.
+//! Readers do not rely on it: where [`multiples`] finds no unit, scales are whatever they are.
 
 use half::f16;
 
@@ -119,12 +119,7 @@ fn rounded_up(value: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn noise(i: usize) -> f32 {
-        let x = (i as u32 + 1).wrapping_mul(0x9e37_79b1);
-        let x = (x ^ (x >> 15)).wrapping_mul(0x2c1b_3c6d);
-        ((x ^ (x >> 12)) >> 8) as f32 / (1 << 23) as f32 - 1.0
-    }
+    use crate::backbone::matrix::tests::noise;
 
     /// A row of groups of very different sizes.
     fn row(size: f32) -> Vec<f32> {

@@ -270,10 +270,11 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn noise(i: usize) -> f32 {
+    /// Values in -1..1.
+    pub fn noise(i: usize) -> f32 {
         let x = (i as u32 + 1).wrapping_mul(0x9e37_79b1);
         let x = (x ^ (x >> 15)).wrapping_mul(0x2c1b_3c6d);
         ((x ^ (x >> 12)) >> 8) as f32 / (1 << 23) as f32 - 1.0

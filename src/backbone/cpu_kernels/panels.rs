@@ -15,9 +15,10 @@ use super::linear::Inputs;
 use super::quad_simd::{QuadSimd, Support, support};
 use super::quads::HALF;
 use super::simd::LANES;
+use crate::format::model::INT4_GROUP;
 
 /// Inputs that share a scale in the 4-bit encoding.
-pub const GROUP: usize = 32;
+pub const GROUP: usize = INT4_GROUP;
 /// Most inputs of a segment of 8-bit weights: 512 * 128 * 32767 < 2^31.
 const SEGMENT_MAX: usize = 512;
 
