@@ -11,7 +11,7 @@ struct Dims {
     spare: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> x: array<{{ x }}>;
 @group(0) @binding(7) var<uniform> dims: Dims;
 
 fn taps() -> u32 {
@@ -22,6 +22,8 @@ fn start(row: u32, tap: u32) -> u32 {
     return row * dims.c4;
 }
 
+//% repeat i fetched
 fn fetch(row: u32, k4: u32) -> vec4<f32> {
     return x[row * dims.c4 + k4];
 }
+//% end

@@ -12,7 +12,7 @@ struct Dims {
     spare: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> x: array<{{ x }}>;
 @group(0) @binding(7) var<uniform> dims: Dims;
 
 fn taps() -> u32 {
@@ -37,6 +37,8 @@ fn seen(row: u32, tap: u32) -> f32 {
     return select(0.0, 1.0, p.x < dims.side && p.y < dims.side);
 }
 
+//% repeat i fetched
 fn fetch(row: u32, k4: u32) -> vec4<f32> {
     return x[start(row, k4 / dims.c4) + k4 % dims.c4] * seen(row, k4 / dims.c4);
 }
+//% end

@@ -184,13 +184,15 @@ impl GpuDevice {
         Ok(family)
     }
 
-    /// Takes [`Family::Tiles`] in place of [`Family::Subgroups`], if that was chosen; says whether it was.
+    /// Takes the family that does the same without subgroups, if one with them was chosen; says whether it was.
     pub(crate) fn give_up_subgroups(&self) -> bool {
-        let chosen = self.family.get() == Some(Family::Subgroups);
-        if chosen {
-            self.family.set(Some(Family::Tiles));
-        }
-        chosen
+        let without = match self.family.get() {
+            Some(Family::Subgroups) => Family::Tiles,
+            Some(Family::Quads) => Family::Registers,
+            _ => return false,
+        };
+        self.family.set(Some(without));
+        true
     }
 
     /// How scans multiply: as [`Self::multiply`] says, or else packed on what is known to be no software adapter.

@@ -8,7 +8,7 @@ mod kernels;
 mod networks;
 mod place;
 
-use data_attribution::backbone::recorded::choose::compare_sums;
+use data_attribution::backbone::recorded::choose::{compare_loads, compare_sums};
 use data_attribution::device::GpuDevice;
 
 #[test]
@@ -29,6 +29,9 @@ fn kernels_equal_their_cpu_twins_and_passes_equal_burn() {
             let sums = pollster::block_on(compare_sums(&gpu)).unwrap();
             let [by_memory, by_subgroups] = sums.expect("sums by subgroups are those by memory");
             println!("sums: {by_memory:.2} ms by memory, {by_subgroups:.2} ms by subgroups");
+            let loads = pollster::block_on(compare_loads(&gpu)).unwrap();
+            let [loaded, turned] = loads.expect("what is handed around is what is loaded");
+            println!("loads: {loaded:.2} ms of four, {turned:.2} ms of one that is handed around");
         }
         false => println!("SKIPPED: the adapter has no subgroups"),
     }

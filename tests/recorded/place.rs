@@ -17,10 +17,11 @@ use data_attribution::format::{Architecture, ResnetConfig, TensorEncoding};
 
 /// Those that the adapter can run.
 pub fn families(gpu: &GpuDevice) -> impl Iterator<Item = Family> {
-    let subgroups = gpu.has_subgroups().then_some(Family::Subgroups);
+    let subgroups = [Family::Quads, Family::Subgroups];
+    let present = if gpu.has_subgroups() { 2 } else { 0 };
     [Family::Registers, Family::Tiles]
         .into_iter()
-        .chain(subgroups)
+        .chain(subgroups.into_iter().take(present))
 }
 
 pub const ENCODINGS: [Encoding; 3] = [Encoding::F32, Encoding::Int8, Encoding::Int4];
@@ -98,7 +99,7 @@ impl Tensors {
         Dense { weights, bias }
     }
 
-    fn upload(&self, gpu: &Rc<GpuDevice>) -> Weights {
+    fn upload(&self, gpu: &Rc<GpuDevice>, family: Family) -> Weights {
         // Of an architecture none of whose tensors is joined with others.
         let architecture = Architecture::Resnet(ResnetConfig {
             image: 32,
@@ -108,7 +109,7 @@ impl Tensors {
             gem_power: 3.0,
             gem_min: 1e-6,
         });
-        let mut uploads = Uploads::new(gpu, &architecture);
+        let mut uploads = Uploads::new(gpu, &architecture, family);
         for (name, values) in &self.values {
             uploads.take(name, Decoded::Values(values.clone())).unwrap();
         }
@@ -129,7 +130,7 @@ impl Tensors {
     }
 
     pub fn record(&self, gpu: &Rc<GpuDevice>, graph: &Graph) -> data_attribution::Result<Pass> {
-        let weights = self.upload(gpu);
+        let weights = self.upload(gpu, graph.family());
         let mut pipelines = Pipelines::default();
         pollster::block_on(Pass::new(gpu, &mut pipelines, graph, weights))
     }

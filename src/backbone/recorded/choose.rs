@@ -1,9 +1,9 @@
 //! Which family of kernels suits an adapter, by measuring what a barrier costs on it.
 //!
 //! As many steps with a barrier in each as without any run by the clock, since timestamps are optional in WebGPU.
-//! An adapter on which barriers are slow emulates a GPU on a processor, whatever it calls itself. Where it has subgroups, sums by
-//! their instructions run beside sums by workgroup memory, and are taken if they are right and not plainly slower: in what order
-//! invocations lie in a subgroup is nowhere promised. Kernels of a few lines are compiled, so that the choice takes some
+//! An adapter on which barriers are slow emulates a GPU on a processor, whatever it calls itself. Where there are subgroups, what
+//! their instructions do runs beside what does without, sums by workgroup memory or more loads, and is taken if it is right and
+//! not plainly slower: in what order invocations lie in a subgroup is nowhere promised. Kernels of a few lines are compiled, so that the choice takes some
 //! hundredths of a second.
 
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use super::template::Values;
 use crate::clock::now_ms;
 use crate::device::{GpuBuffer, GpuDevice};
 use crate::error::Result;
-use crate::shader::shader;
+use crate::shader::{ENABLE_SUBGROUPS, shader};
 
 /// Workgroups of each run.
 const GROUPS: u32 = 64;
@@ -37,19 +37,21 @@ pub async fn choose_family(gpu: &Rc<GpuDevice>) -> Result<Family> {
     let runs = ["without", "with_barriers"].map(|entry| Run::new(gpu, text, entry, 256));
     refused.close().await?;
     let [without, with_barriers] = in_turn(gpu, &runs).await?;
-    if with_barriers > FACTOR * without && with_barriers - without > LEAST_MS {
-        return Ok(Family::Registers);
-    }
+    let is_slow = with_barriers > FACTOR * without && with_barriers - without > LEAST_MS;
+    let [plain, better] = match is_slow {
+        true => [Family::Registers, Family::Quads],
+        false => [Family::Tiles, Family::Subgroups],
+    };
     if !gpu.has_subgroups() {
-        return Ok(Family::Tiles);
+        return Ok(plain);
     }
-    Ok(match compare_sums(gpu).await? {
-        Some([by_memory, by_subgroups])
-            if by_subgroups <= (SLOWER * by_memory).max(by_memory + CLOCK_MS) =>
-        {
-            Family::Subgroups
-        }
-        _ => Family::Tiles,
+    let compared = match is_slow {
+        true => compare_loads(gpu).await?,
+        false => compare_sums(gpu).await?,
+    };
+    Ok(match compared {
+        Some([without, with]) if with <= (SLOWER * without).max(without + CLOCK_MS) => better,
+        _ => plain,
     })
 }
 
@@ -58,11 +60,30 @@ pub async fn choose_family(gpu: &Rc<GpuDevice>) -> Result<Family> {
 /// # Errors
 /// As [`choose_family`].
 pub async fn compare_sums(gpu: &GpuDevice) -> Result<Option<[f64; 2]>> {
+    let texts = [Family::Tiles, Family::Subgroups]
+        .map(|family| with_sums(&Values::default(), shader!("neighbours.wgsl"), family));
+    compare(gpu, &texts, 64).await
+}
+
+/// Milliseconds of four loads and of one that is handed around; `None` where subgroups are refused or hand around otherwise.
+///
+/// # Errors
+/// As [`choose_family`].
+pub async fn compare_loads(gpu: &GpuDevice) -> Result<Option<[f64; 2]>> {
+    let four = |loads: &str| Values::default().with("four", loads);
+    let mine = "f32((place ^ R) * 3u + i) + y[at + (place ^ R) % 4u]";
+    let loads: Vec<String> = (0..4).map(|r| mine.replace('R', &format!("{r}u"))).collect();
+    let loaded = four(&format!("vec4<f32>({})", loads.join(", "))).fill(shader!("turns.wgsl"));
+    let turned = four(&format!("turned({})", loads[0])).fill(shader!("turns.wgsl"));
+    let turned = [ENABLE_SUBGROUPS, shader!("quads.wgsl"), &turned].concat();
+    // Twice the results, the other half being zeros.
+    compare(gpu, &[loaded, turned], 128).await
+}
+
+/// Milliseconds of both kernels, of `values` values a workgroup; `None` where the second is refused or gives others.
+async fn compare(gpu: &GpuDevice, texts: &[String; 2], values: usize) -> Result<Option<[f64; 2]>> {
     let refused = gpu.scope();
-    let runs = [Family::Tiles, Family::Subgroups].map(|family| {
-        let text = with_sums(&Values::default(), shader!("neighbours.wgsl"), family);
-        Run::new(gpu, &text, "main", 64)
-    });
+    let runs = [0, 1].map(|i| Run::new(gpu, &texts[i], "main", values));
     if refused.close().await.is_err() {
         return Ok(None);
     }
@@ -79,8 +100,8 @@ struct Run {
 }
 
 impl Run {
-    fn new(gpu: &GpuDevice, text: &str, entry: &str, invocations: usize) -> Self {
-        let written = gpu.owned("choosing kernels", 4 * invocations * GROUPS as usize);
+    fn new(gpu: &GpuDevice, text: &str, entry: &str, values: usize) -> Self {
+        let written = gpu.owned("choosing kernels", 4 * values * GROUPS as usize);
         let pipeline = compile(gpu.device(), text, entry);
         let group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,

@@ -76,6 +76,11 @@ impl Graph {
         }
     }
 
+    /// Of the kernels, and of how the weights lie.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
     /// What a run is given.
     pub fn input(&self) -> Slot {
         Slot(0)

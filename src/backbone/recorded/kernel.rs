@@ -20,6 +20,8 @@ const GROUPS_MAX: usize = 65535;
 pub enum Family {
     /// Registers only: for adapters on which barriers are slow.
     Registers,
+    /// Registers, with what is loaded handed around among four neighbours: for such adapters that have subgroups.
+    Quads,
     /// Tiles in workgroup memory: for GPUs.
     Tiles,
     /// Tiles, with sums and maxima by the instructions of subgroups: for GPUs that have them.
@@ -29,7 +31,7 @@ pub enum Family {
 impl Family {
     /// Whether it is one for GPUs.
     pub fn has_tiles(self) -> bool {
-        self != Self::Registers
+        matches!(self, Self::Tiles | Self::Subgroups)
     }
 }
 

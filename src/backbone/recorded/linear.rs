@@ -7,7 +7,7 @@
 use super::kernel::{Family, Kernel};
 use super::template::Values;
 use crate::error::{Error, Result};
-use crate::shader::shader;
+use crate::shader::{ENABLE_SUBGROUPS, shader};
 
 /// How a matrix [outputs, inputs] is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +78,8 @@ pub struct Linear {
 /// What one invocation of the REGISTERS family computes, and how many lie side by side in a workgroup.
 const ROWS: usize = 8;
 const LANES: usize = 8;
+/// Rows and columns of a tile of f32 in the QUADS family, where a row costs one load for four inputs, a column four.
+const QUADS_F32: (usize, usize) = (12, 4);
 
 const EPILOGUE: &str = shader!("epilogue.wgsl");
 
@@ -171,7 +173,7 @@ impl Linear {
     pub fn kernel(&self, family: Family) -> Result<Kernel> {
         self.check()?;
         let kernel = match family {
-            Family::Registers => self.registers(),
+            Family::Registers | Family::Quads => self.registers(family),
             Family::Tiles | Family::Subgroups => self.tiles(),
         }?;
         let products = self.rows * self.inputs * self.taps() * self.outputs;
@@ -187,16 +189,32 @@ impl Linear {
         [8, 4].into_iter().min_by_key(cost).unwrap_or(8)
     }
 
-    fn registers(&self) -> Result<Kernel> {
-        let columns = self.columns();
-        let masked = if self.window.is_some() { ROWS } else { 0 };
+    fn registers(&self, family: Family) -> Result<Kernel> {
+        let turned = family == Family::Quads;
+        let (rows, columns) = match self.encoding {
+            Encoding::F32 if turned => QUADS_F32,
+            _ => (ROWS, self.columns()),
+        };
+        let windows = self.window.is_some();
+        let mask = if windows { " * f$i" } else { "" };
+        let (x, load) = match turned {
+            true => (
+                "f32",
+                "turned(x[4u * (x$i + c + $uu) + local.x % 4u]{{ mask }})",
+            ),
+            false => ("vec4<f32>", "x[x$i + c + $uu]{{ mask }}"),
+        };
         let values = self
             .values()
             .with("real", "f32")
             .with("width", "4u * dims.n4")
-            .with("masked", masked)
-            .with("mask", if masked > 0 { " * f$i" } else { "" })
-            .with("rows", ROWS)
+            .with("x", x)
+            .with("load", load)
+            .with("fetched", 0)
+            .with("masked", if windows { rows } else { 0 })
+            .with("mask", mask)
+            .with("fours", self.encoding.word().div_ceil(4))
+            .with("rows", rows)
             .with("columns", columns)
             .with("lanes", LANES);
         let weights = match self.encoding {
@@ -205,9 +223,16 @@ impl Linear {
             Encoding::Int4 => shader!("columns_int4.wgsl"),
         };
         let text = shader!("linear_registers.wgsl");
-        let columns = self.outputs.div_ceil(columns * LANES);
-        let groups = [columns, self.rows.div_ceil(ROWS), 1];
+        let groups = [
+            self.outputs.div_ceil(columns * LANES),
+            self.rows.div_ceil(rows),
+            1,
+        ];
         let text = self.text(&values, &[text, weights, EPILOGUE]);
+        let text = match turned {
+            true => [ENABLE_SUBGROUPS, shader!("quads.wgsl"), &text].concat(),
+            false => text,
+        };
         Kernel::new(text, groups, &self.dims())
     }
 
@@ -218,6 +243,8 @@ impl Linear {
             .with("split", tile.split)
             .with("part", if tile.split > 1 { "group.z, " } else { "" })
             .with("real", "vec4<f32>")
+            .with("x", "vec4<f32>")
+            .with("fetched", 1)
             .with("width", "dims.n4")
             .with("rows", tile.rows)
             .with("quads", tile.quads)
@@ -254,7 +281,7 @@ impl Linear {
     /// Partial sums that the kernel of `family` leaves to [`Self::join`]; 1 where there are none.
     pub fn split(&self, family: Family) -> usize {
         match family {
-            Family::Registers => 1,
+            Family::Registers | Family::Quads => 1,
             Family::Tiles | Family::Subgroups => self.tile().split,
         }
     }
@@ -268,6 +295,8 @@ impl Linear {
         let values = self
             .values()
             .with("real", "vec4<f32>")
+            .with("x", "vec4<f32>")
+            .with("fetched", 1)
             .with("width", "dims.n4")
             .with("split", self.tile().split)
             .with("scaled", usize::from(scaled))

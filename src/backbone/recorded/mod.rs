@@ -1,7 +1,7 @@
 //! Backbones on the GPU: forward passes recorded once and replayed, in kernels of this crate on raw wgpu.
 //!
 //! The networks are those of `super::reference`, which computes them in Burn.
-//! [`vit`] and [`resnet`] make a [`graph::Graph`] from a configuration; [`pass::Pass`] binds it to weights. Two
+//! [`vit`] and [`resnet`] make a [`graph::Graph`] from a configuration; [`pass::Pass`] binds it to weights. Four
 //! families of kernels do the same work, and [`choose`] measures which of them suits the adapter. [`reference`] holds
 //! the CPU twins that define the kernels.
 
@@ -73,7 +73,7 @@ impl Loading {
         Ok(Self {
             gpu: (**gpu).clone(),
             family,
-            uploads: Uploads::new(gpu, &head.architecture),
+            uploads: Uploads::new(gpu, &head.architecture, family),
             graph,
             pipelines,
         })
@@ -100,7 +100,7 @@ impl Recorded {
     /// Those of [`Pass::run`].
     pub async fn forward(&self, images: &[f32], pace: &impl Pace) -> Result<Vec<f32>> {
         let side = self.architecture.image();
-        let divided = self.family == Family::Registers;
+        let divided = !self.family.has_tiles();
         let mut features = Vec::new();
         for image in images.chunks_exact(3 * side * side) {
             let input = match &self.architecture {

@@ -36,7 +36,7 @@ pub(super) fn with_sums(values: &Values, kernel: &str, family: Family) -> String
             ", @builtin(subgroup_size) size: u32",
             ", size",
         ),
-        Family::Registers | Family::Tiles => ("", shader!("sums_memory.wgsl"), "", ""),
+        _ => ("", shader!("sums_memory.wgsl"), "", ""),
     };
     let values = values.clone().with("lanes", lanes).with("size", size);
     [enable, sums, &values.fill(kernel)].concat()
@@ -71,14 +71,24 @@ impl Attention {
             .with("quads", 4)
             .with("eight", 8)
             .with("scale", float((self.head as f32).powf(-0.5)));
-        let (text, each) = match tiles {
-            true => (
+        let (text, queries) = match family {
+            Family::Quads => {
+                let text = values.fill(shader!("attention_quads.wgsl"));
+                (
+                    [ENABLE_SUBGROUPS, shader!("quads.wgsl"), &text].concat(),
+                    8,
+                )
+            }
+            _ if tiles => (
                 with_sums(&values, shader!("attention_tiles.wgsl"), family),
-                1,
+                16,
             ),
-            false => (values.fill(shader!("attention_registers.wgsl")), each),
+            _ => (
+                values.fill(shader!("attention_registers.wgsl")),
+                16 * each,
+            ),
         };
-        let groups = [self.queries.div_ceil(16 * each), self.heads, 1];
+        let groups = [self.queries.div_ceil(queries), self.heads, 1];
         let dims = [self.tokens, self.queries, self.heads];
         let products = 2 * self.tokens * self.queries * self.heads * self.head;
         Ok(Kernel::new(text, groups, &dims)?.computing("attention", products))

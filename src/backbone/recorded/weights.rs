@@ -1,7 +1,8 @@
 //! Weights on the device by name, in the form that the kernels read.
 //!
 //! Each tensor is uploaded as it arrives and dropped on the host. A matrix lies with its words transposed,
-//! [inputs, outputs], so that neighbouring invocations read neighbouring words.
+//! [inputs, outputs], so that neighbouring invocations read neighbouring words. In the QUADS family the four inputs
+//! of an output lie in the order in which its invocation meets them: see [`turn`].
 
 #![allow(
     clippy::arc_with_non_send_sync,
@@ -12,6 +13,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::graph::scales_of;
+use super::kernel::Family;
+use super::linear::Encoding;
 use super::resnet::with_fourth_channel;
 use super::vit::{CLASS_TOKEN, POSITIONS};
 use crate::backbone::load::Decoded;
@@ -38,6 +41,7 @@ impl Weights {
 /// Takes tensors to the device.
 pub struct Uploads {
     gpu: GpuHandle,
+    family: Family,
     /// Those that are joined or changed on the way.
     architecture: Architecture,
     host: HashMap<String, Vec<f32>>,
@@ -45,10 +49,11 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// For a backbone of `architecture`.
-    pub fn new(gpu: &GpuHandle, architecture: &Architecture) -> Self {
+    /// For a backbone of `architecture` in kernels of `family`.
+    pub fn new(gpu: &GpuHandle, architecture: &Architecture, family: Family) -> Self {
         Self {
             gpu: gpu.clone(),
+            family,
             architecture: architecture.clone(),
             host: HashMap::new(),
             weights: Weights::default(),
@@ -72,36 +77,48 @@ impl Uploads {
                     Architecture::Resnet(config) => format!("{}.weight", config.stem().name),
                     Architecture::Vit(_) => String::new(),
                 };
-                let values = match name == stem {
+                let mut values = match name == stem {
                     true => with_fourth_channel(&values),
                     false => values,
                 };
-                self.words(name, bytemuck::cast_slice(&values), outputs)?;
+                let words = bytemuck::cast_slice_mut(&mut values);
+                self.words(name, words, outputs, Encoding::F32)?;
             }
             Decoded::Quantized(matrix) => {
-                let groups = match matrix.encoding {
-                    TensorEncoding::Int4 => matrix.inputs / INT4_GROUP,
-                    _ => 1,
+                let (encoding, groups) = match matrix.encoding {
+                    TensorEncoding::Int4 => (Encoding::Int4, matrix.inputs / INT4_GROUP),
+                    _ => (Encoding::Int8, 1),
                 };
                 let scales: Vec<f32> = (0..groups)
                     .flat_map(|group| matrix.scales.iter().skip(group).step_by(groups).copied())
                     .collect();
                 self.put(&scales_of(name), bytemuck::cast_slice(&scales));
-                let words: Vec<u32> = bytemuck::pod_collect_to_vec(&matrix.codes);
-                self.words(name, &words, matrix.outputs)?;
+                let mut words: Vec<u32> = bytemuck::pod_collect_to_vec(&matrix.codes);
+                self.words(name, &mut words, matrix.outputs, encoding)?;
             }
         }
         Ok(())
     }
 
     /// A matrix [outputs, words].
-    fn words(&mut self, name: &str, words: &[u32], outputs: usize) -> Result<()> {
+    fn words(
+        &mut self,
+        name: &str,
+        words: &mut [u32],
+        outputs: usize,
+        encoding: Encoding,
+    ) -> Result<()> {
         let columns = words.len() / outputs.max(1);
         if !outputs.is_multiple_of(4) || columns * outputs != words.len() {
             return Err(Error::invalid(format!("{name} has {outputs} outputs")));
         }
-        let turned = transposed(words, columns);
-        self.put(name, bytemuck::cast_slice(&turned));
+        if self.family == Family::Quads && columns > 0 {
+            for (output, row) in words.chunks_exact_mut(columns).enumerate() {
+                turn(row, encoding, output % 4);
+            }
+        }
+        let lying = transposed(words, columns);
+        self.put(name, bytemuck::cast_slice(&lying));
         Ok(())
     }
 
@@ -129,6 +146,33 @@ impl Uploads {
     }
 }
 
+/// Puts every four inputs of a row of words in the order in which invocation `lane` of a quad meets them: number r is input
+/// `lane ^ r`, as `quads.wgsl` turns them.
+fn turn(row: &mut [u32], encoding: Encoding, lane: usize) {
+    let from = [0, 1, 2, 3].map(|r| lane ^ r);
+    match encoding {
+        Encoding::F32 => {
+            for four in row.chunks_exact_mut(4) {
+                let values = from.map(|at| four[at]);
+                four.copy_from_slice(&values);
+            }
+        }
+        Encoding::Int8 => {
+            for word in row {
+                let codes = word.to_le_bytes();
+                *word = u32::from_le_bytes(from.map(|at| codes[at]));
+            }
+        }
+        Encoding::Int4 => {
+            for word in row {
+                let code = |i: usize| *word >> (4 * i) & 15;
+                let place = |i: usize| code(i / 4 * 4 + from[i % 4]) << (4 * i);
+                *word = (0..8).map(place).sum();
+            }
+        }
+    }
+}
+
 /// Words [rows, columns] as [columns, rows], a block of the cache at a time.
 pub fn transposed(words: &[u32], columns: usize) -> Vec<u32> {
     const BLOCK: usize = 32;
@@ -144,4 +188,27 @@ pub fn transposed(words: &[u32], columns: usize) -> Vec<u32> {
         }
     }
     turned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invocation_meets_its_own_input_first_and_all_four_once() {
+        for lane in 0..4 {
+            let mut row: Vec<u32> = (0..8).collect();
+            turn(&mut row, Encoding::F32, lane);
+            let wanted: Vec<usize> = (0..8).map(|i| i / 4 * 4 + (lane ^ (i % 4))).collect();
+            assert_eq!(row.iter().map(|i| *i as usize).collect::<Vec<_>>(), wanted);
+            let mut row = [0x0706_0504];
+            turn(&mut row, Encoding::Int8, lane);
+            let bytes = row[0].to_le_bytes().map(|b| usize::from(b) - 4);
+            assert_eq!(bytes[..], wanted[..4]);
+            let mut row = [0x7654_3210];
+            turn(&mut row, Encoding::Int4, lane);
+            let codes: Vec<usize> = (0..8).map(|i| (row[0] >> (4 * i) & 15) as usize).collect();
+            assert_eq!(codes, wanted);
+        }
+    }
 }
