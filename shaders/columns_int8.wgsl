@@ -14,6 +14,6 @@ fn widened0(w: i32) -> vec4<f32> {
     return vec4<f32>(vec4<i32>(w * 0x1000000, (w * 0x10000) & high, (w * 0x100) & high, w & high));
 }
 
-fn rescaled(sum: f32, n: u32) -> f32 {
-    return sum * (scales[n] * 0x1p-24f);
+fn scale(n: u32) -> f32 {
+    return scales[n] * 0x1p-24f;
 }

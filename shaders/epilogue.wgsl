@@ -1,4 +1,4 @@
-// What follows a product: y = activate(residual + gamma * (sum + bias)), for one column or for four.
+// What follows a product: y = activate(residual + gamma * (scale * sum + bias)), for one column or for four.
 
 @group(0) @binding(3) var<storage, read> bias: array<{{ real }}>;
 @group(0) @binding(4) var<storage, read_write> y: array<{{ real }}>;
@@ -21,10 +21,26 @@ fn relu(x: {{ real }}) -> {{ real }} {
     return max(x, {{ real }}());
 }
 
-fn store(row: u32, column: u32, sum: {{ real }}) {
+// What is the same for all rows of a column.
+struct Ends {
+    scale: {{ real }},
+    bias: {{ real }},
+    gamma: {{ real }}, //% i gamma
+}
+
+fn ends(at: u32) -> Ends {
+    let column = min(at, {{ width }} - 1u);
+    var found: Ends;
+    found.scale = scale(column);
+    found.bias = bias[column];
+    found.gamma = gamma[column]; //% i gamma
+    return found;
+}
+
+fn store(row: u32, column: u32, sum: {{ real }}, end: Ends) {
     let width = {{ width }};
     if (row < dims.m && column < width) {
-        let value = rescaled(sum, column) + bias[column];
+        let value = sum * end.scale + end.bias;
         y[row * width + column] = {{ activate }}({{ before }}value);
     }
 }

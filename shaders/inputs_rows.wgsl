@@ -18,8 +18,16 @@ fn taps() -> u32 {
     return 1u;
 }
 
-fn start(row: u32, tap: u32) -> u32 {
+fn corner(row: u32) -> u32 {
     return row * dims.c4;
+}
+
+fn offset(tap: u32) -> u32 {
+    return 0u;
+}
+
+fn start(corner: u32, offset: u32) -> u32 {
+    return corner;
 }
 
 //% repeat i fetched

@@ -19,26 +19,32 @@ fn taps() -> u32 {
     return dims.kernel * dims.kernel;
 }
 
-// The pixel that a tap sees; outside of the image it wraps to a large number or to the side and above.
-fn pixel(row: u32, tap: u32) -> vec2<u32> {
+// The pixel that a row sees first, and how far from it a tap's is. What lies outside of the image wraps to a large number
+// to the side and above.
+fn corner(row: u32) -> vec2<u32> {
     let out = dims.side / dims.stride;
-    return vec2<u32>(row % out, row / out) * dims.stride
-        + vec2<u32>(tap % dims.kernel, tap / dims.kernel) - vec2<u32>(dims.kernel / 2u);
+    return vec2<u32>(row % out, row / out) * dims.stride - vec2<u32>(dims.kernel / 2u);
 }
 
-fn start(row: u32, tap: u32) -> u32 {
-    let p = min(pixel(row, tap), vec2<u32>(dims.side - 1u));
+fn offset(tap: u32) -> vec2<u32> {
+    return vec2<u32>(tap % dims.kernel, tap / dims.kernel);
+}
+
+fn start(corner: vec2<u32>, offset: vec2<u32>) -> u32 {
+    let p = min(corner + offset, vec2<u32>(dims.side - 1u));
     return (p.y * dims.side + p.x) * dims.c4;
 }
 
 // 1, or 0 outside of the image.
-fn seen(row: u32, tap: u32) -> f32 {
-    let p = pixel(row, tap);
+fn seen(corner: vec2<u32>, offset: vec2<u32>) -> f32 {
+    let p = corner + offset;
     return select(0.0, 1.0, p.x < dims.side && p.y < dims.side);
 }
 
 //% repeat i fetched
 fn fetch(row: u32, k4: u32) -> vec4<f32> {
-    return x[start(row, k4 / dims.c4) + k4 % dims.c4] * seen(row, k4 / dims.c4);
+    let first = corner(row);
+    let way = offset(k4 / dims.c4);
+    return x[start(first, way) + k4 % dims.c4] * seen(first, way);
 }
 //% end

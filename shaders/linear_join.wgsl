@@ -3,8 +3,8 @@
 
 @group(0) @binding(2) var<storage, read> scales: array<vec4<f32>>; //% i scaled
 
-fn rescaled(sum: vec4<f32>, quad: u32) -> vec4<f32> {
-    return sum{{ rescale }};
+fn scale(quad: u32) -> vec4<f32> {
+    return {{ scale }};
 }
 
 @compute @workgroup_size(64, 1, 1)
@@ -17,5 +17,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var part = 1u; part < {{ split }}u; part++) {
         sum += x[part * values + id.x];
     }
-    store(id.x / dims.n4, id.x % dims.n4, sum);
+    store(id.x / dims.n4, id.x % dims.n4, sum, ends(id.x % dims.n4));
 }

@@ -14,9 +14,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let last = 4u * dims.n4 - 4u + local.x % 4u;
     let n$j = min(column + $ju * {{ lanes }}u, last); //% j columns
     var s$i_$j = 0.0; //% i rows j columns
+    let r$i = corner(min(row + $iu, dims.m - 1u)); //% i rows
     for (var tap = 0u; tap < taps(); tap++) {
-        let x$i = start(min(row + $iu, dims.m - 1u), tap); //% i rows
-        let f$i = seen(min(row + $iu, dims.m - 1u), tap); //% i masked
+        let way = offset(tap);
+        let x$i = start(r$i, way); //% i rows
+        let f$i = seen(r$i, way); //% i masked
         let first = tap * dims.c4;
         for (var c = 0u; c < dims.c4; c += {{ fours }}u) {
             let v$i_$u = {{ load }}; //% i rows u fours
@@ -27,5 +29,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             //% end
         }
     }
-    store(row + $iu, column + $ju * {{ lanes }}u, s$i_$j); //% i rows j columns
+    let e$j = ends(column + $ju * {{ lanes }}u); //% j columns
+    store(row + $iu, column + $ju * {{ lanes }}u, s$i_$j, e$j); //% i rows j columns
 }

@@ -84,6 +84,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     //% end
     if (slice == 0u) {
-        store({{ part }}first_row + line + $iu * 8u, first_quad + column + $qu * 8u, s$i_$q); //% i rows q quads
+        let e$q = ends(first_quad + column + $qu * 8u); //% q whole
+        store({{ part }}first_row + line + $iu * 8u, first_quad + column + $qu * 8u, s$i_$q{{ of }}); //% i rows q quads
     }
 }

@@ -18,6 +18,6 @@ fn stage(line: u32, k: u32, loaded: vec4<u32>) {
     ws[line][k + $ju] = bitcast<vec4<f32>>(((word >> vec4<u32>(8u * $ju)) & vec4<u32>(255u)) | vec4<u32>(0x4b000000u)) - 8388736.0; //% j four
 }
 
-fn rescaled(sum: vec4<f32>, quad: u32) -> vec4<f32> {
-    return sum * scales[quad];
+fn scale(quad: u32) -> vec4<f32> {
+    return scales[quad];
 }

@@ -20,6 +20,10 @@ use crate::source::memory::Memory;
 const TOLERANCE: f64 = 1e-3;
 /// Rows of the rankings that are compared: several workgroups, the last one in part.
 const ROWS: usize = 601;
+/// Values of a row of them.
+const DIMENSION: usize = 32;
+/// Width of the transformer's one head, which is that of most backbones: so its kernels are theirs, and compiled once.
+const HEAD: usize = 64;
 /// Blocks of the timed backbone, which is a ViT-S on a 224-pixel image otherwise.
 const RACE_DEPTH: usize = 2;
 /// A GPU that takes longer than this for its first, compiling run is not waited for again.
@@ -102,15 +106,18 @@ async fn compare_with_cpu(gpu: &Compute) -> Result<()> {
     let Compute::Gpu(device) = gpu else {
         return Ok(());
     };
-    let rows: Vec<f32> = (0..ROWS * 32).map(|i| 0.5 * generated(1, i)).collect();
-    let bytes = crate::format::shard::encode(0, 32, &rows)?;
+    let on_cpu = &on_cpu[..DIMENSION];
+    let rows: Vec<f32> = (0..ROWS * DIMENSION)
+        .map(|i| 0.5 * generated(1, i))
+        .collect();
+    let bytes = crate::format::shard::encode(0, DIMENSION, &rows)?;
     let shard = crate::format::shard::decode("parity", &bytes)?;
-    let (mut cpu, mut gpu) = scorers(device, QuantizedQuery::new(&on_cpu)?)?;
+    let (mut cpu, mut gpu) = scorers(device, QuantizedQuery::new(on_cpu)?)?;
     cpu.add("parity", &shard)?;
     gpu.add("parity", &shard)?;
     compare(&cpu, &mut gpu).await?;
     let (head, codes) = toy_codes();
-    let query = CodeQuery::new(&head.plan, &normalised(&on_cpu)?)?;
+    let query = CodeQuery::new(&head.plan, &normalised(on_cpu)?)?;
     let (mut cpu, mut gpu) = scorers(device, Rc::new(query))?;
     cpu.add_codes("parity", &head, &codes)?;
     gpu.add_codes("parity", &head, &codes)?;
@@ -148,7 +155,7 @@ async fn compare(cpu: &CpuScorer, gpu: &mut GpuScorer) -> Result<()> {
     }
 }
 
-/// Generated coarse codes of [`ROWS`] rows of dimension 32 in clusters of two centroids, with fields of every
+/// Generated coarse codes of [`ROWS`] rows of [`DIMENSION`] in clusters of two centroids, with fields of every
 /// width; and their head.
 fn toy_codes() -> (Head, CodeRows) {
     let widths = Widths {
@@ -158,7 +165,7 @@ fn toy_codes() -> (Head, CodeRows) {
     };
     let (coded, words) = (widths.dimensions(), widths.words());
     let plan = Plan {
-        dimension: 32,
+        dimension: DIMENSION,
         widths,
         classes: 0,
         fine_rows: 64,
@@ -176,10 +183,14 @@ fn toy_codes() -> (Head, CodeRows) {
             .collect(),
         variances: vec![0.01; coded],
         leaf_steps: Vec::new(),
-        transform: (0..coded * 32).map(|i| 0.3 * generated(5, i)).collect(),
+        transform: (0..coded * DIMENSION)
+            .map(|i| 0.3 * generated(5, i))
+            .collect(),
         centroid_scales: vec![0.001; 2],
         spreads: vec![0.5; 2],
-        centroids: (0..64).map(|i| (127.0 * generated(6, i)) as i8).collect(),
+        centroids: (0..2 * DIMENSION)
+            .map(|i| (127.0 * generated(6, i)) as i8)
+            .collect(),
         tables: Vec::new(),
         leaf_tables: Vec::new(),
     };
@@ -218,7 +229,10 @@ fn toy_codes() -> (Head, CodeRows) {
 
 /// The feature of a generated image by a generated toy backbone.
 async fn toy_feature(compute: &Compute) -> Result<Vec<f32>> {
-    let backbone = load(toy_pack(Precision::Int8)?, compute).await?;
+    let toy = generated_pack("toy-p14", Precision::Int8, |vit| {
+        (vit.width, vit.heads, vit.mlp) = (HEAD, 1, 4 * HEAD);
+    })?;
+    let backbone = load(toy, compute).await?;
     backbone
         .embed_preprocessed(&noise_image(&backbone), &Unpaced)
         .await

@@ -55,16 +55,18 @@ pub(crate) struct Scope([wgpu::ErrorScopeGuard; 2]);
 impl Scope {
     /// # Errors
     /// [`Error::Device`] for the first thing that was refused.
-    pub async fn close(self) -> Result<()> {
+    pub fn close(self) -> impl Future<Output = Result<()>> + 'static {
         // Both are closed before anything is awaited, so that no other task's errors fall into them.
         let closed = self.0.map(wgpu::ErrorScopeGuard::pop);
-        let mut refused = None;
-        for scope in closed {
-            refused = refused.or(scope.await);
-        }
-        match refused {
-            Some(error) => Err(Error::device(error.to_string())),
-            None => Ok(()),
+        async {
+            let mut refused = None;
+            for scope in closed {
+                refused = refused.or(scope.await);
+            }
+            match refused {
+                Some(error) => Err(Error::device(error.to_string())),
+                None => Ok(()),
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ mod handle;
 #[cfg(feature = "cli")]
 pub mod peaks;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use futures_util::future::{LocalBoxFuture, Shared};
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::recorded::choose::choose_family;
-use crate::backbone::recorded::kernel::Family;
+use crate::backbone::recorded::kernel::{Family, Pipelines};
 use crate::error::{Error, Result};
 use crate::score::kernels::{Kernels, Places, Products};
 
@@ -64,6 +64,8 @@ pub struct GpuDevice {
     adapter: wgpu::Adapter,
     handle: GpuHandle,
     kernels: RefCell<Option<Rc<Kernels>>>,
+    /// Those of backbones.
+    pipelines: RefCell<Pipelines>,
     /// Which kernels suit the adapter, once measured: those of backbones, and how scans multiply and give places.
     family: Cell<Option<Family>>,
     /// Whether shaders may use subgroups.
@@ -142,6 +144,7 @@ impl GpuDevice {
             adapter,
             handle: GpuHandle::new(device, queue),
             kernels: RefCell::new(None),
+            pipelines: RefCell::default(),
             family: Cell::new(None),
             has_subgroups: !subgroups.is_empty() || granted_by_the_page(),
             has_packed: instance
@@ -182,6 +185,11 @@ impl GpuDevice {
         let family = choose_family(self).await?;
         self.family.set(Some(family));
         Ok(family)
+    }
+
+    /// The kernels of backbones that were compiled.
+    pub(crate) fn pipelines(&self) -> RefMut<'_, Pipelines> {
+        self.pipelines.borrow_mut()
     }
 
     /// Takes the family that does the same without subgroups, if one with them was chosen; says whether it was.

@@ -16,8 +16,10 @@ use crate::device::{GpuBuffer, GpuDevice};
 use crate::error::Result;
 use crate::shader::{ENABLE_SUBGROUPS, shader};
 
-/// Workgroups of each run.
+/// Workgroups of each run that compares instructions of subgroups.
 const GROUPS: u32 = 64;
+/// Those of a run with barriers: where these are slow, one takes milliseconds.
+const BARRIER_GROUPS: u32 = 8;
 /// Barriers are slow where they make a run so many times as long...
 const FACTOR: f64 = 3.0;
 /// ...and longer by so many milliseconds: what a submit costs hides the rest.
@@ -34,7 +36,8 @@ const CLOCK_MS: f64 = 1.0;
 pub async fn choose_family(gpu: &Rc<GpuDevice>) -> Result<Family> {
     let text = shader!("barriers.wgsl");
     let refused = gpu.scope();
-    let runs = ["without", "with_barriers"].map(|entry| Run::new(gpu, text, entry, 256));
+    let runs =
+        ["without", "with_barriers"].map(|entry| Run::new(gpu, text, entry, [BARRIER_GROUPS, 256]));
     refused.close().await?;
     let [without, with_barriers] = in_turn(gpu, &runs).await?;
     let is_slow = with_barriers > FACTOR * without && with_barriers - without > LEAST_MS;
@@ -72,7 +75,9 @@ pub async fn compare_sums(gpu: &GpuDevice) -> Result<Option<[f64; 2]>> {
 pub async fn compare_loads(gpu: &GpuDevice) -> Result<Option<[f64; 2]>> {
     let four = |loads: &str| Values::default().with("four", loads);
     let mine = "f32((place ^ R) * 3u + i) + y[at + (place ^ R) % 4u]";
-    let loads: Vec<String> = (0..4).map(|r| mine.replace('R', &format!("{r}u"))).collect();
+    let loads: Vec<String> = (0..4)
+        .map(|r| mine.replace('R', &format!("{r}u")))
+        .collect();
     let loaded = four(&format!("vec4<f32>({})", loads.join(", "))).fill(shader!("turns.wgsl"));
     let turned = four(&format!("turned({})", loads[0])).fill(shader!("turns.wgsl"));
     let turned = [ENABLE_SUBGROUPS, shader!("quads.wgsl"), &turned].concat();
@@ -81,9 +86,9 @@ pub async fn compare_loads(gpu: &GpuDevice) -> Result<Option<[f64; 2]>> {
 }
 
 /// Milliseconds of both kernels, of `values` values a workgroup; `None` where the second is refused or gives others.
-async fn compare(gpu: &GpuDevice, texts: &[String; 2], values: usize) -> Result<Option<[f64; 2]>> {
+async fn compare(gpu: &GpuDevice, texts: &[String; 2], values: u32) -> Result<Option<[f64; 2]>> {
     let refused = gpu.scope();
-    let runs = [0, 1].map(|i| Run::new(gpu, &texts[i], "main", values));
+    let runs = [0, 1].map(|i| Run::new(gpu, &texts[i], "main", [GROUPS, values]));
     if refused.close().await.is_err() {
         return Ok(None);
     }
@@ -92,16 +97,18 @@ async fn compare(gpu: &GpuDevice, texts: &[String; 2], values: usize) -> Result<
     Ok((wanted == found).then_some(ms))
 }
 
-/// A kernel of [`GROUPS`] workgroups that writes a value for each invocation.
+/// A kernel that writes a value for each invocation.
 struct Run {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
     written: GpuBuffer,
+    groups: u32,
 }
 
 impl Run {
-    fn new(gpu: &GpuDevice, text: &str, entry: &str, values: usize) -> Self {
-        let written = gpu.owned("choosing kernels", 4 * values * GROUPS as usize);
+    /// With `values` values for each workgroup.
+    fn new(gpu: &GpuDevice, text: &str, entry: &str, [groups, values]: [u32; 2]) -> Self {
+        let written = gpu.owned("choosing kernels", 4 * (groups * values) as usize);
         let pipeline = compile(gpu.device(), text, entry);
         let group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
@@ -115,6 +122,7 @@ impl Run {
             pipeline,
             group,
             written,
+            groups,
         }
     }
 
@@ -126,7 +134,7 @@ impl Run {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             pass.set_pipeline(&self.pipeline);
             pass.set_bind_group(0, &self.group, &[]);
-            pass.dispatch_workgroups(GROUPS, 1, 1);
+            pass.dispatch_workgroups(self.groups, 1, 1);
         }
         gpu.queue().submit([encoder.finish()]);
         gpu.finished().await?;

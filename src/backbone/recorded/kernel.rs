@@ -1,7 +1,7 @@
 //! A kernel as text, sizes and workgroups, and the pipelines made of such texts.
 //!
-//! A text is a pipeline's whole identity, and [`Pipelines`] compiles each once: what differs between calls of one
-//! kernel, such as the rows of a layer, comes in [`Kernel::dims`], so that a transformer needs about six pipelines.
+//! A text is a pipeline's whole identity, and [`Pipelines`] compiles each once for all backbones of a device: what differs between
+//! calls of one kernel, such as the rows of a layer, comes in [`Kernel::dims`], so that a transformer needs about six pipelines.
 //! Every kernel reads bindings 0..=3, 5 and 6, writes binding 4 and has its sizes at binding 7, all in group 0.
 
 use std::collections::HashMap;
@@ -83,7 +83,7 @@ impl Kernel {
 }
 
 /// Compiled kernels by text.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pipelines(HashMap<String, wgpu::ComputePipeline>);
 
 impl Pipelines {
@@ -95,6 +95,11 @@ impl Pipelines {
         let pipeline = compile(device, text, "main");
         self.0.insert(text.into(), pipeline.clone());
         pipeline
+    }
+
+    /// Forgets those that came since there were only those of `before`.
+    pub fn go_back_to(&mut self, before: &Self) {
+        self.0.retain(|text, _| before.0.contains_key(text));
     }
 }
 

@@ -238,10 +238,13 @@ impl Linear {
 
     fn tiles(&self) -> Result<Kernel> {
         let tile = self.tile();
+        let whole = tile.split == 1;
         let values = self
             .values()
             .with("split", tile.split)
-            .with("part", if tile.split > 1 { "group.z, " } else { "" })
+            .with("part", if whole { "" } else { "group.z, " })
+            .with("of", if whole { ", e$q" } else { "" })
+            .with("whole", if whole { tile.quads } else { 0 })
             .with("real", "vec4<f32>")
             .with("x", "vec4<f32>")
             .with("fetched", 1)
@@ -300,7 +303,14 @@ impl Linear {
             .with("width", "dims.n4")
             .with("split", self.tile().split)
             .with("scaled", usize::from(scaled))
-            .with("rescale", if scaled { " * scales[quad]" } else { "" });
+            .with(
+                "scale",
+                if scaled {
+                    "scales[quad]"
+                } else {
+                    "vec4<f32>(1.0)"
+                },
+            );
         let rows = Self {
             window: None,
             ..*self
@@ -360,7 +370,7 @@ impl Linear {
         let (residual, gamma, before) = match self.residual {
             Residual::None => (0, 0, String::new()),
             Residual::Add { .. } => (1, 0, format!("residual[{at}] + ")),
-            Residual::Scaled { .. } => (1, 1, format!("residual[{at}] + gamma[column] * ")),
+            Residual::Scaled { .. } => (1, 1, format!("residual[{at}] + end.gamma * ")),
         };
         let activate = match self.activation {
             Activation::None => "",

@@ -21,6 +21,7 @@ pub mod vit;
 pub mod weights;
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use graph::Graph;
@@ -47,7 +48,9 @@ pub struct Loading {
     gpu: GpuHandle,
     family: Family,
     graph: Graph,
+    /// With those of the graph, which the device may still be compiling.
     pipelines: Pipelines,
+    compiling: Pin<Box<dyn Future<Output = Result<()>>>>,
     pub uploads: Uploads,
 }
 
@@ -55,8 +58,7 @@ impl Loading {
     /// Makes the graph of `head` and starts to compile its kernels.
     ///
     /// # Errors
-    /// [`crate::Error::InvalidArgument`] for a shape that the kernels do not serve, [`crate::Error::Device`] for what
-    /// the device refuses.
+    /// [`crate::Error::InvalidArgument`] for a shape that the kernels do not serve, and those of [`GpuDevice::family`].
     pub async fn start(gpu: &Rc<GpuDevice>, head: &ModelHead) -> Result<Self> {
         let family = gpu.family().await?;
         let encodings = encodings(head);
@@ -64,26 +66,35 @@ impl Loading {
             Architecture::Vit(config) => vit::vit(config, encodings, family)?,
             Architecture::Resnet(config) => resnet::resnet(config, encodings, family)?,
         };
-        let mut pipelines = Pipelines::default();
+        let before = gpu.pipelines().clone();
         let refused = gpu.scope();
         for call in &graph.calls {
-            pipelines.get(gpu.device(), &call.kernel.text);
+            gpu.pipelines().get(gpu.device(), &call.kernel.text);
         }
-        refused.close().await?;
+        let (closed, device) = (refused.close(), gpu.clone());
+        let compiling = async move {
+            let compiled = closed.await;
+            if compiled.is_err() {
+                device.pipelines().go_back_to(&before);
+            }
+            compiled
+        };
         Ok(Self {
             gpu: (**gpu).clone(),
             family,
+            compiling: Box::pin(compiling),
             uploads: Uploads::new(gpu, &head.architecture, family),
             graph,
-            pipelines,
+            pipelines: gpu.pipelines().clone(),
         })
     }
 
     /// The backbone, once all weights have come.
     ///
     /// # Errors
-    /// Those of [`Pass::new`].
+    /// [`crate::Error::Device`] for kernels that the device refuses, and those of [`Pass::new`].
     pub async fn finish(mut self, head: &ModelHead) -> Result<Recorded> {
+        self.compiling.await?;
         let weights = self.uploads.finish();
         Ok(Recorded {
             architecture: head.architecture.clone(),

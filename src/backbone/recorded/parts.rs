@@ -74,19 +74,13 @@ impl Attention {
         let (text, queries) = match family {
             Family::Quads => {
                 let text = values.fill(shader!("attention_quads.wgsl"));
-                (
-                    [ENABLE_SUBGROUPS, shader!("quads.wgsl"), &text].concat(),
-                    8,
-                )
+                ([ENABLE_SUBGROUPS, shader!("quads.wgsl"), &text].concat(), 8)
             }
             _ if tiles => (
                 with_sums(&values, shader!("attention_tiles.wgsl"), family),
                 16,
             ),
-            _ => (
-                values.fill(shader!("attention_registers.wgsl")),
-                16 * each,
-            ),
+            _ => (values.fill(shader!("attention_registers.wgsl")), 16 * each),
         };
         let groups = [self.queries.div_ceil(queries), self.heads, 1];
         let dims = [self.tokens, self.queries, self.heads];
