@@ -22,8 +22,8 @@ const TOLERANCE: f64 = 1e-3;
 const ROWS: usize = 601;
 /// Values of a row of them.
 const DIMENSION: usize = 32;
-/// Width of the transformer's one head, which is that of most backbones: so its kernels are theirs, and compiled once.
-const HEAD: usize = 64;
+/// Width of the transformer, whose heads are as wide as those of most backbones: so its kernels are theirs, and compiled once.
+const WIDTH: usize = 192;
 /// Blocks of the timed backbone, which is a ViT-S on a 224-pixel image otherwise.
 const RACE_DEPTH: usize = 2;
 /// A GPU that takes longer than this for its first, compiling run is not waited for again.
@@ -230,7 +230,7 @@ fn toy_codes() -> (Head, CodeRows) {
 /// The feature of a generated image by a generated toy backbone.
 async fn toy_feature(compute: &Compute) -> Result<Vec<f32>> {
     let toy = generated_pack("toy-p14", Precision::Int8, |vit| {
-        (vit.width, vit.heads, vit.mlp) = (HEAD, 1, 4 * HEAD);
+        (vit.width, vit.heads, vit.mlp) = (WIDTH, WIDTH / 64, 4 * WIDTH);
     })?;
     let backbone = load(toy, compute).await?;
     backbone

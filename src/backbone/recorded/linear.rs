@@ -75,11 +75,13 @@ pub struct Linear {
     pub activation: Activation,
 }
 
-/// What one invocation of the REGISTERS family computes, and how many lie side by side in a workgroup.
+/// Rows that one invocation of the REGISTERS family computes, and how many invocations lie side by side in a workgroup.
 const ROWS: usize = 8;
 const LANES: usize = 8;
-/// Rows and columns of a tile of f32 in the QUADS family, where a row costs one load for four inputs, a column four.
+/// Rows and columns of the QUADS family's tiles: of f32, where a row costs one load for four inputs and a column four; and of words,
+/// where its columns leave none in vain.
 const QUADS_F32: (usize, usize) = (12, 4);
+const QUADS_WORDS: (usize, usize) = (12, 6);
 
 const EPILOGUE: &str = shader!("epilogue.wgsl");
 
@@ -180,41 +182,47 @@ impl Linear {
         Ok(kernel.computing("linear", products))
     }
 
-    /// Columns of a REGISTERS tile: as few in vain as can be, and as few loads of x.
-    fn columns(&self) -> usize {
-        let cost = |columns: &usize| {
-            let covered = self.outputs.next_multiple_of(LANES * columns);
-            covered * (columns + 4) / columns
-        };
-        [8, 4].into_iter().min_by_key(cost).unwrap_or(8)
+    /// Rows and columns of a tile of the REGISTERS or the QUADS family, the rows a multiple of the columns: as few columns in
+    /// vain as can be, and as few loads of x.
+    fn held(&self, turned: bool) -> (usize, usize) {
+        let whole = |(_, columns): (usize, usize)| self.outputs.is_multiple_of(LANES * columns);
+        match self.encoding {
+            Encoding::F32 if turned => QUADS_F32,
+            Encoding::Int8 | Encoding::Int4 if turned && whole(QUADS_WORDS) => QUADS_WORDS,
+            _ => {
+                let cost = |columns: &usize| {
+                    let covered = self.outputs.next_multiple_of(LANES * columns);
+                    covered * (columns + 4) / columns
+                };
+                (ROWS, [8, 4].into_iter().min_by_key(cost).unwrap_or(8))
+            }
+        }
     }
 
     fn registers(&self, family: Family) -> Result<Kernel> {
         let turned = family == Family::Quads;
-        let (rows, columns) = match self.encoding {
-            Encoding::F32 if turned => QUADS_F32,
-            _ => (ROWS, self.columns()),
-        };
+        let (rows, columns) = self.held(turned);
+        let tall = rows / columns;
         let windows = self.window.is_some();
-        let mask = if windows { " * f$i" } else { "" };
-        let (x, load) = match turned {
-            true => (
-                "f32",
-                "turned(x[4u * (x$i + c + $uu) + local.x % 4u]{{ mask }})",
-            ),
-            false => ("vec4<f32>", "x[x$i + c + $uu]{{ mask }}"),
-        };
+        // The rows of the next step come while those of this one are multiplied, where that was measured to pay.
+        let ahead = turned
+            && match self.encoding {
+                Encoding::F32 => false,
+                Encoding::Int8 => true,
+                Encoding::Int4 => !windows,
+            };
         let values = self
             .values()
             .with("real", "f32")
             .with("width", "4u * dims.n4")
-            .with("x", x)
-            .with("load", load)
+            .with("x", if turned { "f32" } else { "vec4<f32>" })
             .with("fetched", 0)
-            .with("masked", if windows { rows } else { 0 })
-            .with("mask", mask)
+            .with("masked", if windows { tall } else { 0 })
+            .with("mask", if windows { " * f$t_$q" } else { "" })
             .with("fours", self.encoding.word().div_ceil(4))
-            .with("rows", rows)
+            .with("tall", tall)
+            .with("ahead", if ahead { tall } else { 0 })
+            .with("now", if ahead { 0 } else { tall })
             .with("columns", columns)
             .with("lanes", LANES);
         let weights = match self.encoding {
@@ -222,17 +230,25 @@ impl Linear {
             Encoding::Int8 => shader!("columns_int8.wgsl"),
             Encoding::Int4 => shader!("columns_int4.wgsl"),
         };
-        let text = shader!("linear_registers.wgsl");
+        let text = self.text(
+            &values,
+            &[shader!("linear_registers.wgsl"), weights, EPILOGUE],
+        );
+        let text = match turned {
+            true => [
+                ENABLE_SUBGROUPS,
+                shader!("quads.wgsl"),
+                shader!("rows_quads.wgsl"),
+                &text,
+            ]
+            .concat(),
+            false => [shader!("rows_registers.wgsl"), &text].concat(),
+        };
         let groups = [
             self.outputs.div_ceil(columns * LANES),
             self.rows.div_ceil(rows),
             1,
         ];
-        let text = self.text(&values, &[text, weights, EPILOGUE]);
-        let text = match turned {
-            true => [ENABLE_SUBGROUPS, shader!("quads.wgsl"), &text].concat(),
-            false => text,
-        };
         Kernel::new(text, groups, &self.dims())
     }
 
