@@ -12,6 +12,7 @@ pub mod load;
 pub mod matrix;
 pub mod pack;
 pub mod parity;
+mod parity_codes;
 pub mod patches;
 #[cfg(feature = "cli")]
 pub mod precision_table;

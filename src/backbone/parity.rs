@@ -7,10 +7,10 @@
 use std::rc::Rc;
 
 use super::pack::{Encoded, Precision, pack};
+use super::parity_codes::toy_codes;
 use super::{Backbone, Unpaced, registry};
 use crate::device::{Compute, DeviceChoice, GpuDevice};
 use crate::error::{Error, Result};
-use crate::format::clustered::{Cluster, CodeRows, Head, Plan, Widths};
 use crate::format::{Architecture, Calibrator, ModelHead, VitConfig};
 use crate::score::query::normalised;
 use crate::score::{CodeQuery, CpuScorer, GpuScorer, QuantizedQuery, Query, normaliser};
@@ -19,9 +19,9 @@ use crate::source::memory::Memory;
 /// Largest relative difference of a feature between the devices, as |a - b| / |a|.
 const TOLERANCE: f64 = 1e-3;
 /// Rows of the rankings that are compared: several workgroups, the last one in part.
-const ROWS: usize = 601;
+pub(super) const ROWS: usize = 601;
 /// Values of a row of them.
-const DIMENSION: usize = 32;
+pub(super) const DIMENSION: usize = 32;
 /// Width of the transformer, whose heads are as wide as those of most backbones: so its kernels are theirs, and compiled once.
 const WIDTH: usize = 192;
 /// Blocks of the timed backbone, which is a ViT-S on a 224-pixel image otherwise.
@@ -155,78 +155,6 @@ async fn compare(cpu: &CpuScorer, gpu: &mut GpuScorer) -> Result<()> {
     }
 }
 
-/// Generated coarse codes of [`ROWS`] rows of [`DIMENSION`] in clusters of two centroids, with fields of every
-/// width; and their head.
-fn toy_codes() -> (Head, CodeRows) {
-    let widths = Widths {
-        eight: 4,
-        four: 8,
-        two: 16,
-    };
-    let (coded, words) = (widths.dimensions(), widths.words());
-    let plan = Plan {
-        dimension: DIMENSION,
-        widths,
-        classes: 0,
-        fine_rows: 64,
-        items_per_file: 64,
-        const_step: 0.005,
-        gain_step: 0.01,
-        rest_variance: 0.001,
-        steps: vec![0.02; coded],
-        zeros: (0..coded)
-            .map(|j| match widths.bits(j) {
-                8 => 0.0,
-                4 => 7.5,
-                _ => 1.5,
-            })
-            .collect(),
-        variances: vec![0.01; coded],
-        leaf_steps: Vec::new(),
-        transform: (0..coded * DIMENSION)
-            .map(|i| 0.3 * generated(5, i))
-            .collect(),
-        centroid_scales: vec![0.001; 2],
-        spreads: vec![0.5; 2],
-        centroids: (0..2 * DIMENSION)
-            .map(|i| (127.0 * generated(6, i)) as i8)
-            .collect(),
-        tables: Vec::new(),
-        leaf_tables: Vec::new(),
-    };
-    let clusters: Vec<Cluster> = [40, 1, ROWS as u32 - 41]
-        .into_iter()
-        .zip([0, 1, 0])
-        .map(|(rows, centroid)| Cluster { centroid, rows })
-        .collect();
-    let bits = |stream, i| (generated(stream, i) * (1u32 << 31) as f32) as i32 as u32;
-    let leaf_of = |row: usize| u32::from(row >= 40) + u32::from(row >= 41);
-    let rows = CodeRows {
-        first_row: 0,
-        first_cluster: 0,
-        words_per_row: words,
-        terms: (0..ROWS)
-            .map(|row| bits(7, row) >> 16 | leaf_of(row) << 16)
-            .collect(),
-        words: (0..ROWS * words)
-            .map(|i| bits(8, i) ^ bits(9, i) >> 16)
-            .collect(),
-        leaves: vec![0, 1, 2],
-        leaf_codes: Vec::new(),
-    };
-    let head = Head {
-        plan,
-        salt: [0; 16],
-        row_salt: [0; 16],
-        rows: ROWS as u64,
-        clusters,
-        first_rows: vec![0, 40, 41, ROWS as u64],
-        fine: Vec::new(),
-        items: Vec::new(),
-    };
-    (head, rows)
-}
-
 /// The feature of a generated image by a generated toy backbone.
 async fn toy_feature(compute: &Compute) -> Result<Vec<f32>> {
     let toy = generated_pack("toy-p14", Precision::Int8, |vit| {
@@ -314,7 +242,7 @@ fn toy_tensor(stream: u32, name: &str, shape: &[usize]) -> Vec<f32> {
 }
 
 /// A value in -1..1 that depends only on its arguments.
-fn generated(stream: u32, index: usize) -> f32 {
+pub(super) fn generated(stream: u32, index: usize) -> f32 {
     let mut x = (u64::from(stream) << 32 | index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -336,29 +264,4 @@ async fn lap(compute: &Compute, runs: usize, now_ms: &dyn Fn() -> f64) -> Result
         }
     }
     Ok(elapsed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_codes_that_are_compared_give_scores_that_tell_rows_apart() {
-        let (head, codes) = toy_codes();
-        let unit: Vec<f32> = (0..32).map(|i| generated(10, i)).collect();
-        let query = CodeQuery::new(&head.plan, &normalised(&unit).unwrap()).unwrap();
-        let mut cpu = CpuScorer::new(Rc::new(query), ROWS as u64, ROWS).unwrap();
-        cpu.add_codes("parity", &head, &codes).unwrap();
-        let hits = cpu.hits();
-        assert_eq!(hits.len(), ROWS);
-        let different = hits.windows(2).filter(|pair| pair[0].score > pair[1].score);
-        assert!(different.count() > ROWS - ROWS / 20);
-        assert!(hits.iter().all(|hit| hit.score.is_finite()));
-        // Every field of a word takes several values, so a kernel that reads one wrongly shows.
-        for word in 0..codes.words_per_row {
-            let rows = codes.words.iter().skip(word).step_by(codes.words_per_row);
-            let (any, all) = rows.fold((0, u32::MAX), |(any, all), row| (any | row, all & row));
-            assert_eq!((any, all), (u32::MAX, 0), "word {word}");
-        }
-    }
 }

@@ -33,11 +33,12 @@ after(async () => {
 /** Runs before the worker: where no time passes, barriers are not slow, and the kernels of real GPUs are taken. */
 const STILL_CLOCK = "performance.now = () => 1;";
 
-/** The same on a GPU without subgroups. */
-const NO_SUBGROUPS = `${STILL_CLOCK} Object.defineProperty(GPUAdapter.prototype, "features", { get: () => new Set() });`;
+/** An adapter without subgroups. */
+const NO_SUBGROUPS = `Object.defineProperty(GPUAdapter.prototype, "features", { get: () => new Set() });`;
+const STILL_WITHOUT = `${STILL_CLOCK} ${NO_SUBGROUPS}`;
 
-/** And on one whose subgroups are right where the family is chosen, and wrong in kernels with `mark`. */
-const misleading = (mark, right, wrong) => `${STILL_CLOCK} (${function (mark, right, wrong) {
+/** One whose subgroups are right where the family is chosen, and wrong in kernels with `mark`. */
+const misleading = (mark, right, wrong) => `(${function (mark, right, wrong) {
   const { createShaderModule } = GPUDevice.prototype;
   GPUDevice.prototype.createShaderModule = function (text) {
     const code = text.code.includes(mark) ? text.code.replace(right, wrong) : text.code;
@@ -45,17 +46,20 @@ const misleading = (mark, right, wrong) => `${STILL_CLOCK} (${function (mark, ri
     return createShaderModule.call(this, { ...text, code });
   };
 }})(${[mark, right, wrong].map((text) => JSON.stringify(text)).join(", ")});`;
-const WRONG_NORMS = misleading("inverseSqrt", "subgroupAdd(part)", "2.0 * subgroupAdd(part)");
-const WRONG_PLACES = misleading("subgroupExclusiveAdd", "subgroupExclusiveAdd(wanted)", "0u * subgroupExclusiveAdd(wanted)");
+const WRONG_QUADS = misleading("gelu", "quadSwapX(value)", "quadSwapY(value)");
+const WRONG_NORMS = STILL_CLOCK + misleading("inverseSqrt", "subgroupAdd(part)", "2.0 * subgroupAdd(part)");
+const WRONG_PLACES = STILL_CLOCK + misleading("subgroupExclusiveAdd", "subgroupExclusiveAdd(wanted)", "0u * subgroupExclusiveAdd(wanted)");
 
 /** Runs before the worker: a browser without relaxed SIMD. */
 const NO_RELAXED_SIMD = "WebAssembly.validate = () => false;";
 
-/** Runs before the worker too: results tell whether tiles, norms and scans by subgroups, and packed scans were compiled. */
+/** Runs before the worker too: results tell which families of kernels were compiled, and scans by subgroups and packed ones. */
 function tilesTold() {
   const { createShaderModule } = GPUDevice.prototype;
-  let tiled = false, subgroups = false, packed = false, places = false;
+  let registers = false, quads = false, tiled = false, subgroups = false, packed = false, places = false;
   GPUDevice.prototype.createShaderModule = function (text) {
+    registers ||= text.code.includes("fn spread(four");
+    quads ||= text.code.includes("fn spread(one");
     tiled ||= text.code.includes("var<workgroup> xs");
     subgroups ||= text.code.includes("subgroupAdd") && text.code.includes("inverseSqrt");
     packed ||= text.code.includes("dot4I8Packed");
@@ -63,7 +67,7 @@ function tilesTold() {
     return createShaderModule.call(this, text);
   };
   const post = self.postMessage.bind(self);
-  self.postMessage = (message, ...rest) => post(message.type === "done" ? { ...message, value: { ...message.value, tiled, subgroups, packed, places, misled: globalThis.misled } } : message, ...rest);
+  self.postMessage = (message, ...rest) => post(message.type === "done" ? { ...message, value: { ...message.value, registers, quads, tiled, subgroups, packed, places, misled: globalThis.misled } } : message, ...rest);
 }
 
 for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
@@ -77,7 +81,7 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
       run("toy-model", "--backbone", backbone, "--precision", precision, "--out", model);
       run("pack", "--model", model, "--images", works, "--thumbnail", "0", "-o", index);
       const expected = native(index, images, 600);
-      const without = name === "toy-p14-int8" ? [["webgpu", NO_SUBGROUPS], ["webgpu", WRONG_NORMS], ["webgpu", WRONG_PLACES]] : [];
+      const without = name === "toy-p14-int8" ? [NO_SUBGROUPS, WRONG_QUADS, STILL_WITHOUT, WRONG_NORMS, WRONG_PLACES].map((before) => ["webgpu", before]) : [];
       for (const [device, before] of [["cpu", ""], ["cpu", NO_RELAXED_SIMD], ["webgpu", ""], ["webgpu", STILL_CLOCK], ...without]) {
         const still = before.startsWith(STILL_CLOCK);
         server.faults.set("/worker.js", (count, body) => ({ body: `${before}(${tilesTold})();\n${body}` }));
@@ -95,10 +99,13 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
           const result = await attribute(page, `${server.url}/demo/queries/${image.split("/").at(-1)}`, { topK: 600 });
           assert.equal(result.error, undefined, result.message);
           assert.equal(result.tiled, still);
+          const measured = device === "webgpu" && !still;
+          assert.equal(result.quads, measured && before !== NO_SUBGROUPS);
+          assert.equal(result.registers, measured && before !== "");
           assert.equal(result.packed, still);
           // The transformer that every GPU is checked with has norms.
           assert.equal(result.subgroups, [STILL_CLOCK, WRONG_NORMS, WRONG_PLACES].includes(before));
-          assert.equal(result.misled === true, [WRONG_NORMS, WRONG_PLACES].includes(before));
+          assert.equal(result.misled === true, [WRONG_QUADS, WRONG_NORMS, WRONG_PLACES].includes(before));
           // Scans come after norms in the check, and so without subgroups once those are given up.
           assert.equal(result.places, [STILL_CLOCK, WRONG_PLACES].includes(before));
           const scores = new Map(result.hits.map((hit) => [hit.id, hit.score]));

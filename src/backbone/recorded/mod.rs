@@ -17,6 +17,7 @@ pub mod profile;
 pub mod reference;
 pub mod resnet;
 pub(crate) mod template;
+mod tile;
 pub mod vit;
 pub mod weights;
 
