@@ -1,5 +1,5 @@
 // Joins the partial sums of a linear layer whose inputs were divided among workgroups: x [SPLIT, M, N], and then does what
-// follows a product. Follows an inputs and an epilogue part; the CPU twin of all of it is `reference::linear`.
+// follows a product. Stands between an inputs and an epilogue part; the CPU twin of all of it is `reference::linear`.
 
 @group(0) @binding(2) var<storage, read> scales: array<vec4<f32>>; //% i scaled
 

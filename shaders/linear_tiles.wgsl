@@ -6,7 +6,7 @@
 // and their sums are joined in the end. With a larger SPLIT the inputs are divided among workgroups likewise, whose
 // sums are joined by `linear_join.wgsl`. Indices that are known beforehand need no check when the kernel runs, so
 // tiles are arrays of arrays and loops are written out; the inner arrays have one four to spare, so that neighbours
-// lie in different banks. Follows a weights, an inputs and an epilogue part; the CPU twin is `reference::linear`.
+// lie in different banks. Stands between an inputs part and a weights and an epilogue part; the CPU twin is `reference::linear`.
 
 const FOURS = {{ fours }}u;
 const SLICES = {{ slices }}u;

@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn the_codes_that_are_compared_give_scores_that_tell_rows_apart() {
         let (head, codes) = toy_codes();
-        let unit: Vec<f32> = (0..32).map(|i| generated(10, i)).collect();
+        let unit: Vec<f32> = (0..DIMENSION).map(|i| generated(10, i)).collect();
         let query = CodeQuery::new(&head.plan, &normalised(&unit).unwrap()).unwrap();
         let mut cpu = CpuScorer::new(Rc::new(query), ROWS as u64, ROWS).unwrap();
         cpu.add_codes("parity", &head, &codes).unwrap();

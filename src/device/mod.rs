@@ -187,7 +187,7 @@ impl GpuDevice {
         Ok(family)
     }
 
-    /// The kernels of backbones that were compiled.
+    /// The kernels of backbones that it has compiled.
     pub(crate) fn pipelines(&self) -> RefMut<'_, Pipelines> {
         self.pipelines.borrow_mut()
     }

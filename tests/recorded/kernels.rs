@@ -26,6 +26,12 @@ pub fn linear_layers_and_their_epilogues(gpu: &Rc<GpuDevice>) {
         [19, 2304, 36],
         [200, 32, 2412],
         [1000, 32, 1604],
+        // Columns that fill the tiles of quads, rows that do not.
+        [1, 32, 48],
+        [13, 96, 48],
+        [25, 160, 96],
+        [130, 64, 144],
+        [11, 32, 240],
     ];
     let activations = [
         Activation::None,
@@ -118,6 +124,7 @@ pub fn convolutions_read_their_windows_in_place(gpu: &Rc<GpuDevice>) {
         (6, 7, 2, 4, 8),
         (4, 1, 2, 32, 36),
         (5, 3, 1, 8, 4),
+        (12, 3, 2, 32, 48),
     ];
     for (side, kernel, stride, channels, outputs) in cases {
         let window = Window {

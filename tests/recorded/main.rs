@@ -1,4 +1,4 @@
-//! The backbone kernels on the GPU against their CPU twins, at odd shapes and in both families, and whole passes against
+//! The backbone kernels on the GPU against their CPU twins, at odd shapes and in all families, and whole passes against
 //! Burn; natively, on whatever Vulkan adapter there is.
 //!
 //! One test function, because a process has one GPU device. Without any adapter it says that it skips;

@@ -97,9 +97,11 @@ impl Pipelines {
         pipeline
     }
 
-    /// Forgets those that came since there were only those of `before`.
-    pub fn go_back_to(&mut self, before: &Self) {
-        self.0.retain(|text, _| before.0.contains_key(text));
+    /// Takes those of `others` too.
+    pub fn extend(&mut self, others: &Self) {
+        let others = others.0.iter();
+        self.0
+            .extend(others.map(|(text, made)| (text.clone(), made.clone())));
     }
 }
 

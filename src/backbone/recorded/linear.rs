@@ -1,8 +1,8 @@
 //! The linear layer and the convolution as one kernel text: weights, inputs, epilogue and a family's loop.
 //!
 //! A convolution is a linear layer whose rows are windows, read where they lie ([`Window`]). Invariants, checked
-//! by [`Linear::kernel`]: inputs and outputs are multiples of 4, inputs of 32 for 4 bits; a window's side is a
-//! multiple of its stride.
+//! by [`Linear::kernel`]: inputs and outputs are multiples of 4; for 4 bits inputs are of 32, and of 8
+//! for a pixel; a window's side is a multiple of its stride.
 
 use super::kernel::{Family, Kernel};
 use super::template::Values;
@@ -76,7 +76,8 @@ pub struct Linear {
     pub activation: Activation,
 }
 
-/// Rows that one invocation of the REGISTERS family computes, and how many invocations lie side by side in a workgroup.
+/// Rows that one invocation of the REGISTERS family computes, of QUADS where no other tile suits, and how many invocations
+/// lie side by side in a workgroup.
 const ROWS: usize = 8;
 const LANES: usize = 8;
 /// Rows and columns of the QUADS family's tiles: of f32, where a row costs one load for four inputs and a column four; and of words,
@@ -123,7 +124,7 @@ impl Linear {
 
     /// Rows and columns of a tile of the REGISTERS or the QUADS family, the rows a multiple of the columns: as few columns in
     /// vain as can be, and as few loads of x.
-    fn held(&self, turned: bool) -> (usize, usize) {
+    fn sides(&self, turned: bool) -> (usize, usize) {
         let whole = |(_, columns): (usize, usize)| self.outputs.is_multiple_of(LANES * columns);
         match self.encoding {
             Encoding::F32 if turned => QUADS_F32,
@@ -140,7 +141,7 @@ impl Linear {
 
     fn registers(&self, family: Family) -> Result<Kernel> {
         let turned = family == Family::Quads;
-        let (rows, columns) = self.held(turned);
+        let (rows, columns) = self.sides(turned);
         let tall = rows / columns;
         let windows = self.window.is_some();
         // The rows of the next step come while those of this one are multiplied, where that was measured to pay.
@@ -249,7 +250,10 @@ impl Linear {
     /// # Errors
     /// As [`Self::kernel`].
     pub fn join(&self) -> Result<Kernel> {
-        let scaled = self.encoding == Encoding::Int8;
+        let (scaled, scale) = match self.encoding {
+            Encoding::Int8 => (1, "scales[quad]"),
+            _ => (0, "vec4<f32>(1.0)"),
+        };
         let values = self
             .values()
             .with("real", "vec4<f32>")
@@ -257,15 +261,8 @@ impl Linear {
             .with("fetched", 1)
             .with("width", "dims.n4")
             .with("split", self.tile().split)
-            .with("scaled", usize::from(scaled))
-            .with(
-                "scale",
-                if scaled {
-                    "scales[quad]"
-                } else {
-                    "vec4<f32>(1.0)"
-                },
-            );
+            .with("scaled", scaled)
+            .with("scale", scale);
         let rows = Self {
             window: None,
             ..*self

@@ -22,8 +22,10 @@ pub mod vit;
 pub mod weights;
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::rc::Rc;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 
 use graph::Graph;
 use kernel::{Family, Pipelines};
@@ -32,7 +34,7 @@ use pass::Pass;
 use weights::Uploads;
 
 use super::Pace;
-use crate::device::{GpuDevice, GpuHandle};
+use crate::device::GpuDevice;
 use crate::error::Result;
 use crate::format::model::is_matrix;
 use crate::format::{Architecture, ModelHead, TensorEncoding};
@@ -46,12 +48,11 @@ pub struct Recorded {
 
 /// A backbone whose weights are on their way.
 pub struct Loading {
-    gpu: GpuHandle,
-    family: Family,
+    gpu: Rc<GpuDevice>,
     graph: Graph,
-    /// With those of the graph, which the device may still be compiling.
+    /// Those of the device and of the graph, which the device may still be compiling; it keeps them once it has.
     pipelines: Pipelines,
-    compiling: Pin<Box<dyn Future<Output = Result<()>>>>,
+    compiling: LocalBoxFuture<'static, Result<()>>,
     pub uploads: Uploads,
 }
 
@@ -67,26 +68,17 @@ impl Loading {
             Architecture::Vit(config) => vit::vit(config, encodings, family)?,
             Architecture::Resnet(config) => resnet::resnet(config, encodings, family)?,
         };
-        let before = gpu.pipelines().clone();
+        let mut pipelines = gpu.pipelines().clone();
         let refused = gpu.scope();
         for call in &graph.calls {
-            gpu.pipelines().get(gpu.device(), &call.kernel.text);
+            pipelines.get(gpu.device(), &call.kernel.text);
         }
-        let (closed, device) = (refused.close(), gpu.clone());
-        let compiling = async move {
-            let compiled = closed.await;
-            if compiled.is_err() {
-                device.pipelines().go_back_to(&before);
-            }
-            compiled
-        };
         Ok(Self {
-            gpu: (**gpu).clone(),
-            family,
-            compiling: Box::pin(compiling),
+            gpu: gpu.clone(),
+            compiling: refused.close().boxed_local(),
             uploads: Uploads::new(gpu, &head.architecture, family),
             graph,
-            pipelines: gpu.pipelines().clone(),
+            pipelines,
         })
     }
 
@@ -96,10 +88,11 @@ impl Loading {
     /// [`crate::Error::Device`] for kernels that the device refuses, and those of [`Pass::new`].
     pub async fn finish(mut self, head: &ModelHead) -> Result<Recorded> {
         self.compiling.await?;
+        self.gpu.pipelines().extend(&self.pipelines);
         let weights = self.uploads.finish();
         Ok(Recorded {
             architecture: head.architecture.clone(),
-            family: self.family,
+            family: self.graph.family(),
             pass: Pass::new(&self.gpu, &mut self.pipelines, &self.graph, weights).await?,
         })
     }
@@ -139,4 +132,46 @@ fn encodings(head: &ModelHead) -> HashMap<String, Encoding> {
     matrices
         .map(|tensor| (tensor.name.clone(), encoding(tensor.encoding)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::backbone::{parity, registry};
+
+    fn texts(
+        name: &str,
+        family: Family,
+        change: impl Fn(&mut crate::format::VitConfig),
+    ) -> HashSet<String> {
+        let spec = registry::find(name).unwrap();
+        let Architecture::Vit(mut config) = spec.architecture else {
+            panic!("{name} is no transformer");
+        };
+        change(&mut config);
+        config.depth = 2;
+        let layers = ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"];
+        let blocks = (0..2).flat_map(|i| layers.map(|layer| format!("blocks.{i}.{layer}")));
+        let names = blocks.chain(["patch_embed.proj".into()]);
+        let encodings = names.map(|name| (format!("{name}.weight"), Encoding::Int8));
+        let graph = vit::vit(&config, encodings.collect(), family).unwrap();
+        graph
+            .calls
+            .into_iter()
+            .map(|call| call.kernel.text)
+            .collect()
+    }
+
+    #[test]
+    fn the_start_up_check_compiles_what_dinov2_needs_on_software_adapters() {
+        for family in [Family::Registers, Family::Quads] {
+            let checked = texts("toy-p14", family, parity::checked);
+            for name in ["dinov2-s14", "dinov2-b14"] {
+                let needed = texts(name, family, |_| {});
+                assert_eq!(needed.difference(&checked).count(), 0, "{name} {family:?}");
+            }
+        }
+    }
 }

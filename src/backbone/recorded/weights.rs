@@ -177,17 +177,17 @@ fn turn(row: &mut [u32], encoding: Encoding, lane: usize) {
 pub fn transposed(words: &[u32], columns: usize) -> Vec<u32> {
     const BLOCK: usize = 32;
     let rows = words.len() / columns.max(1);
-    let mut turned = vec![0; words.len()];
+    let mut lying = vec![0; words.len()];
     for top in (0..rows).step_by(BLOCK) {
         for left in (0..columns).step_by(BLOCK) {
             for row in top..rows.min(top + BLOCK) {
                 for column in left..columns.min(left + BLOCK) {
-                    turned[column * rows + row] = words[row * columns + column];
+                    lying[column * rows + row] = words[row * columns + column];
                 }
             }
         }
     }
-    turned
+    lying
 }
 
 #[cfg(test)]
