@@ -43,7 +43,7 @@ pub async fn load(
                 loaded.take(name, tensor);
                 Ok(())
             };
-            let reading = read(source, head_file, head, on_bytes, take);
+            let reading = read(source, head_file, head, on_bytes, async { Ok(()) }, take);
             #[cfg(target_arch = "wasm32")]
             super::cpu::warm::while_reading(head, reading).await?;
             #[cfg(not(target_arch = "wasm32"))]
@@ -51,20 +51,22 @@ pub async fn load(
             Network::Cpu(loaded.network(head_file, &head.architecture)?)
         }
         Compute::Gpu(gpu) => {
-            let mut loading = Loading::start(gpu, head).await?;
+            let (mut loading, compiled) = Loading::start(gpu, head).await?;
             let take = &mut |name: &str, tensor| loading.uploads.take(name, tensor);
-            read(source, head_file, head, on_bytes, take).await?;
+            read(source, head_file, head, on_bytes, compiled, take).await?;
             Network::Gpu(Box::new(loading.finish(head).await?))
         }
     })
 }
 
-/// Reads the files of `head` one after the other; `take` gets each tensor by name.
+/// Reads the files of `head` one after the other; `take` gets each tensor by name, once what is to be `ready` is: what a device is
+/// given while it compiles would pile up.
 pub(super) async fn read(
     source: &impl Source,
     head_file: &str,
     head: &ModelHead,
     on_bytes: &dyn Fn(u64, bool),
+    ready: impl Future<Output = Result<()>>,
     take: &mut dyn FnMut(&str, Decoded) -> Result<()>,
 ) -> Result<()> {
     let mut files = stream::iter(head.files.iter().enumerate())
@@ -75,8 +77,12 @@ pub(super) async fn read(
             (index, fetched)
         })
         .buffered(2);
+    let mut ready = Some(ready);
     while let Some((index, fetched)) = files.next().await {
         let fetched = fetched?;
+        if let Some(ready) = ready.take() {
+            ready.await?;
+        }
         if fetched.cached {
             on_bytes(fetched.bytes.len() as u64, true);
         }

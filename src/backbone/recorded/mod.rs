@@ -46,22 +46,24 @@ pub struct Recorded {
     pass: Pass,
 }
 
+/// Kernels on their way; [`crate::Error::Device`] for those that the device refuses.
+pub type Compiling = LocalBoxFuture<'static, Result<()>>;
+
 /// A backbone whose weights are on their way.
 pub struct Loading {
     gpu: Rc<GpuDevice>,
     graph: Graph,
-    /// Those of the device and of the graph, which the device may still be compiling; it keeps them once it has.
+    /// Those of the device and of the graph, which the device keeps once it has compiled them.
     pipelines: Pipelines,
-    compiling: LocalBoxFuture<'static, Result<()>>,
     pub uploads: Uploads,
 }
 
 impl Loading {
-    /// Makes the graph of `head` and starts to compile its kernels.
+    /// Makes the graph of `head` and starts to compile its kernels; they are there once the future says so.
     ///
     /// # Errors
     /// [`crate::Error::InvalidArgument`] for a shape that the kernels do not serve, and those of [`GpuDevice::family`].
-    pub async fn start(gpu: &Rc<GpuDevice>, head: &ModelHead) -> Result<Self> {
+    pub async fn start(gpu: &Rc<GpuDevice>, head: &ModelHead) -> Result<(Self, Compiling)> {
         let family = gpu.family().await?;
         let encodings = encodings(head);
         let graph = match &head.architecture {
@@ -73,21 +75,20 @@ impl Loading {
         for call in &graph.calls {
             pipelines.get(gpu.device(), &call.kernel.text);
         }
-        Ok(Self {
+        let loading = Self {
             gpu: gpu.clone(),
-            compiling: refused.close().boxed_local(),
             uploads: Uploads::new(gpu, &head.architecture, family),
             graph,
             pipelines,
-        })
+        };
+        Ok((loading, refused.close().boxed_local()))
     }
 
-    /// The backbone, once all weights have come.
+    /// The backbone, once all kernels and weights are there.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] for kernels that the device refuses, and those of [`Pass::new`].
+    /// Those of [`Pass::new`].
     pub async fn finish(mut self, head: &ModelHead) -> Result<Recorded> {
-        self.compiling.await?;
         self.gpu.pipelines().extend(&self.pipelines);
         let weights = self.uploads.finish();
         Ok(Recorded {
