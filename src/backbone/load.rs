@@ -3,7 +3,8 @@
 //! A file is fetched, verified, uploaded and dropped before the next but one is held, so that the
 //! peak of host memory is two files however large the model is.
 
-use futures_util::{StreamExt, stream};
+use futures_util::future::{self, LocalBoxFuture};
+use futures_util::{FutureExt, StreamExt, stream};
 use half::f16;
 
 use super::Network;
@@ -43,7 +44,7 @@ pub async fn load(
                 loaded.take(name, tensor);
                 Ok(())
             };
-            let reading = read(source, head_file, head, on_bytes, async { Ok(()) }, take);
+            let reading = read(source, head_file, head, on_bytes, at_once(), take);
             #[cfg(target_arch = "wasm32")]
             super::cpu::warm::while_reading(head, reading).await?;
             #[cfg(not(target_arch = "wasm32"))]
@@ -66,7 +67,7 @@ pub(super) async fn read(
     head_file: &str,
     head: &ModelHead,
     on_bytes: &dyn Fn(u64, bool),
-    ready: impl Future<Output = Result<()>>,
+    ready: LocalBoxFuture<'_, Result<()>>,
     take: &mut dyn FnMut(&str, Decoded) -> Result<()>,
 ) -> Result<()> {
     let mut files = stream::iter(head.files.iter().enumerate())
@@ -96,6 +97,11 @@ pub(super) async fn read(
         }
     }
     Ok(())
+}
+
+/// What is ready already.
+pub(super) fn at_once() -> LocalBoxFuture<'static, Result<()>> {
+    future::ready(Ok(())).boxed_local()
 }
 
 pub(super) fn bad(file: &str, name: &str, reason: &str) -> Error {
