@@ -3,8 +3,7 @@
 //! A file is fetched, verified, uploaded and dropped before the next but one is held, so that the
 //! peak of host memory is two files however large the model is.
 
-use futures_util::future::{self, LocalBoxFuture};
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use half::f16;
 
 use super::Network;
@@ -44,7 +43,7 @@ pub async fn load(
                 loaded.take(name, tensor);
                 Ok(())
             };
-            let reading = read(source, head_file, head, on_bytes, at_once(), take);
+            let reading = read(source, head_file, head, on_bytes, take);
             #[cfg(target_arch = "wasm32")]
             super::cpu::warm::while_reading(head, reading).await?;
             #[cfg(not(target_arch = "wasm32"))]
@@ -52,22 +51,20 @@ pub async fn load(
             Network::Cpu(loaded.network(head_file, &head.architecture)?)
         }
         Compute::Gpu(gpu) => {
-            let (mut loading, compiled) = Loading::start(gpu, head).await?;
+            let mut loading = Loading::start(gpu, head).await?;
             let take = &mut |name: &str, tensor| loading.uploads.take(name, tensor);
-            read(source, head_file, head, on_bytes, compiled, take).await?;
+            read(source, head_file, head, on_bytes, take).await?;
             Network::Gpu(Box::new(loading.finish(head).await?))
         }
     })
 }
 
-/// Reads the files of `head` one after the other; `take` gets each tensor by name, once what is to be `ready` is: what a device is
-/// given while it compiles would pile up.
+/// Reads the files of `head` one after the other; `take` gets each tensor by name.
 pub(super) async fn read(
     source: &impl Source,
     head_file: &str,
     head: &ModelHead,
     on_bytes: &dyn Fn(u64, bool),
-    ready: LocalBoxFuture<'_, Result<()>>,
     take: &mut dyn FnMut(&str, Decoded) -> Result<()>,
 ) -> Result<()> {
     let mut files = stream::iter(head.files.iter().enumerate())
@@ -78,12 +75,8 @@ pub(super) async fn read(
             (index, fetched)
         })
         .buffered(2);
-    let mut ready = Some(ready);
     while let Some((index, fetched)) = files.next().await {
         let fetched = fetched?;
-        if let Some(ready) = ready.take() {
-            ready.await?;
-        }
         if fetched.cached {
             on_bytes(fetched.bytes.len() as u64, true);
         }
@@ -97,11 +90,6 @@ pub(super) async fn read(
         }
     }
     Ok(())
-}
-
-/// What is ready already.
-pub(super) fn at_once() -> LocalBoxFuture<'static, Result<()>> {
-    future::ready(Ok(())).boxed_local()
 }
 
 pub(super) fn bad(file: &str, name: &str, reason: &str) -> Error {

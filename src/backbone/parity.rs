@@ -78,7 +78,7 @@ pub async fn race(device: Rc<GpuDevice>, now_ms: &dyn Fn() -> f64) -> Result<(Co
 
 /// Checks `gpu`, and once more without subgroups where it fails with them: their order may be another one in each kernel.
 async fn check(gpu: &Compute) -> Result<()> {
-    let toy = generated_pack("toy-p14", Precision::Int8, checked)?;
+    let toy = generated_pack("toy-p14", Precision::Int8, shape)?;
     let checked = compare_with_cpu(gpu, &toy).await;
     match gpu {
         Compute::Gpu(device) if checked.is_err() && device.give_up_subgroups() => {
@@ -157,7 +157,7 @@ async fn compare(cpu: &CpuScorer, gpu: &mut GpuScorer) -> Result<()> {
 }
 
 /// Makes `vit` what a GPU is checked with. Its kernels are DINOv2's on software adapters, where compiling takes longest.
-pub(super) fn checked(vit: &mut VitConfig) {
+pub(super) fn shape(vit: &mut VitConfig) {
     (vit.width, vit.heads, vit.mlp) = (WIDTH, WIDTH / 64, 4 * WIDTH);
 }
 

@@ -9,12 +9,12 @@
 use std::rc::Rc;
 
 use super::kernel::{Family, OUTPUT, compile};
-use super::parts::with_sums;
+use super::parts::{with_quads, with_sums};
 use super::template::Values;
 use crate::clock::now_ms;
 use crate::device::{GpuBuffer, GpuDevice};
 use crate::error::Result;
-use crate::shader::{ENABLE_SUBGROUPS, shader};
+use crate::shader::shader;
 
 /// Workgroups of the runs with barriers: a few first, as on some adapters these take long.
 const BARRIER_GROUPS: [u32; 2] = [8, 64];
@@ -54,7 +54,7 @@ pub async fn choose_family(gpu: &Rc<GpuDevice>) -> Result<Family> {
 
 async fn are_barriers_slow(gpu: &GpuDevice) -> Result<bool> {
     let text = shader!("barriers.wgsl");
-    let values = BARRIER_GROUPS.map(|groups| 256 * groups)[1];
+    let values = 256 * BARRIER_GROUPS[1];
     let refused = gpu.scope();
     let runs = ["without", "with_barriers"].map(|entry| Run::new(gpu, text, entry, values));
     refused.close().await?;
@@ -93,9 +93,8 @@ pub async fn compare_loads(gpu: &GpuDevice) -> Result<Option<[f64; 2]>> {
         .collect();
     let loaded = four(&format!("vec4<f32>({})", loads.join(", "))).fill(shader!("turns.wgsl"));
     let turned = four(&format!("turned({})", loads[0])).fill(shader!("turns.wgsl"));
-    let turned = [ENABLE_SUBGROUPS, shader!("quads.wgsl"), &turned].concat();
     // Behind the results lie the zeros.
-    compare(gpu, &[loaded, turned], 8, 2 * RESULTS).await
+    compare(gpu, &[loaded, with_quads(&turned)], 8, 2 * RESULTS).await
 }
 
 /// Milliseconds of both kernels, which make [`RESULTS`] in workgroups of `invocations` and may touch `values` values;

@@ -5,10 +5,11 @@
 //! for a pixel; a window's side is a multiple of its stride.
 
 use super::kernel::{Family, Kernel};
+use super::parts::with_quads;
 use super::template::Values;
 use super::tile::Tile;
 use crate::error::{Error, Result};
-use crate::shader::{ENABLE_SUBGROUPS, shader};
+use crate::shader::shader;
 
 /// How a matrix [outputs, inputs] is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,13 +176,7 @@ impl Linear {
             &[shader!("linear_registers.wgsl"), weights, EPILOGUE],
         );
         let text = match turned {
-            true => [
-                ENABLE_SUBGROUPS,
-                shader!("quads.wgsl"),
-                shader!("rows_quads.wgsl"),
-                &text,
-            ]
-            .concat(),
+            true => with_quads(&[shader!("rows_quads.wgsl"), &text].concat()),
             false => [shader!("rows_registers.wgsl"), &text].concat(),
         };
         let groups = [

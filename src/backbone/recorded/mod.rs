@@ -46,24 +46,22 @@ pub struct Recorded {
     pass: Pass,
 }
 
-/// Kernels on their way; [`crate::Error::Device`] for those that the device refuses.
-pub type Compiling = LocalBoxFuture<'static, Result<()>>;
-
 /// A backbone whose weights are on their way.
 pub struct Loading {
     gpu: Rc<GpuDevice>,
     graph: Graph,
-    /// Those of the device and of the graph, which the device keeps once it has compiled them.
+    /// Those of the device and of the graph, which the device may still be compiling; it keeps them once it has.
     pipelines: Pipelines,
+    compiling: LocalBoxFuture<'static, Result<()>>,
     pub uploads: Uploads,
 }
 
 impl Loading {
-    /// Makes the graph of `head` and starts to compile its kernels; they are there once the future says so.
+    /// Makes the graph of `head` and starts to compile its kernels.
     ///
     /// # Errors
     /// [`crate::Error::InvalidArgument`] for a shape that the kernels do not serve, and those of [`GpuDevice::family`].
-    pub async fn start(gpu: &Rc<GpuDevice>, head: &ModelHead) -> Result<(Self, Compiling)> {
+    pub async fn start(gpu: &Rc<GpuDevice>, head: &ModelHead) -> Result<Self> {
         let family = gpu.family().await?;
         let encodings = encodings(head);
         let graph = match &head.architecture {
@@ -75,20 +73,21 @@ impl Loading {
         for call in &graph.calls {
             pipelines.get(gpu.device(), &call.kernel.text);
         }
-        let loading = Self {
+        Ok(Self {
             gpu: gpu.clone(),
+            compiling: refused.close().boxed_local(),
             uploads: Uploads::new(gpu, &head.architecture, family),
             graph,
             pipelines,
-        };
-        Ok((loading, refused.close().boxed_local()))
+        })
     }
 
-    /// The backbone, once all kernels and weights are there.
+    /// The backbone, once all weights have come.
     ///
     /// # Errors
-    /// Those of [`Pass::new`].
+    /// [`crate::Error::Device`] for kernels that the device refuses, and those of [`Pass::new`].
     pub async fn finish(mut self, head: &ModelHead) -> Result<Recorded> {
+        self.compiling.await?;
         self.gpu.pipelines().extend(&self.pipelines);
         let weights = self.uploads.finish();
         Ok(Recorded {
@@ -168,7 +167,7 @@ mod tests {
     #[test]
     fn the_start_up_check_compiles_what_dinov2_needs_on_software_adapters() {
         for family in [Family::Registers, Family::Quads] {
-            let checked = texts("toy-p14", family, parity::checked);
+            let checked = texts("toy-p14", family, parity::shape);
             for name in ["dinov2-s14", "dinov2-b14"] {
                 let needed = texts(name, family, |_| {});
                 assert_eq!(needed.difference(&checked).count(), 0, "{name} {family:?}");

@@ -36,10 +36,17 @@ pub(super) fn with_sums(values: &Values, kernel: &str, family: Family) -> String
             ", @builtin(subgroup_size) size: u32",
             ", size",
         ),
-        _ => ("", shader!("sums_memory.wgsl"), "", ""),
+        Family::Registers | Family::Quads | Family::Tiles => {
+            ("", shader!("sums_memory.wgsl"), "", "")
+        }
     };
     let values = values.clone().with("lanes", lanes).with("size", size);
     [enable, sums, &values.fill(kernel)].concat()
+}
+
+/// `kernel`, filled, behind what the invocations of a quad hand around by.
+pub(super) fn with_quads(kernel: &str) -> String {
+    [ENABLE_SUBGROUPS, shader!("quads.wgsl"), kernel].concat()
 }
 
 /// Multi-head attention: qkv [tokens, 3 * width] -> [queries, width].
@@ -72,10 +79,7 @@ impl Attention {
             .with("eight", 8)
             .with("scale", float((self.head as f32).powf(-0.5)));
         let (text, queries) = match family {
-            Family::Quads => {
-                let text = values.fill(shader!("attention_quads.wgsl"));
-                ([ENABLE_SUBGROUPS, shader!("quads.wgsl"), &text].concat(), 8)
-            }
+            Family::Quads => (with_quads(&values.fill(shader!("attention_quads.wgsl"))), 8),
             _ if tiles => (
                 with_sums(&values, shader!("attention_tiles.wgsl"), family),
                 16,

@@ -1,7 +1,7 @@
 //! A graph bound to buffers: recorded once, replayed with one submit and one small readback.
 //!
-//! Buffers of results are shared by lifetime, so a transformer takes about five. Bind groups are made
-//! by [`Pass::new`] only. On devices with barriers that are slow, which have seconds to work, the parts of a pass
+//! Buffers of results are shared by lifetime, so a transformer takes about five. Bind groups are made by
+//! [`Pass::new`] only. On devices with barriers that are slow, which have seconds to work, the parts of a pass
 //! are submitted one after the other, so that progress shows and a caller can give up. Invariants: a
 //! kernel's output buffer is none of its inputs; runs do not overlap, as each awaits its readback.
 

@@ -41,7 +41,7 @@ impl Reference {
             loaded.insert(name.to_owned(), Loaded::new(tensor, device));
             Ok(())
         };
-        files::read(source, head_file, head, &|_, _| {}, files::at_once(), take).await?;
+        files::read(source, head_file, head, &|_, _| {}, take).await?;
         let assembly = Assembly {
             file: head_file,
             device: device.clone(),
