@@ -38,7 +38,7 @@ pub async fn load(
 ) -> Result<Network> {
     Ok(match compute {
         Compute::Cpu => {
-            let mut loaded = CpuLoaded::new(&head.architecture);
+            let mut loaded = CpuLoaded::new(head);
             let take = &mut |name: &str, tensor| {
                 loaded.take(name, tensor);
                 Ok(())

@@ -3,6 +3,8 @@
 mod assembly;
 pub mod cpu;
 mod cpu_kernels;
+#[cfg(feature = "cli")]
+mod entering;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod feedback;
 pub mod generated;
@@ -22,6 +24,8 @@ pub mod reference;
 pub mod registry;
 #[cfg(feature = "cli")]
 pub mod sampled;
+#[cfg(feature = "cli")]
+mod smoothing;
 
 #[cfg(not(target_arch = "wasm32"))]
 use burn::tensor::Tensor;

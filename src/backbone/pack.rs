@@ -44,6 +44,8 @@ impl Precision {
 #[derive(Clone, Debug)]
 pub struct Encoded {
     pub encoding: TensorEncoding,
+    /// Bits that suffice for what enters a matrix, where they are known to.
+    pub activations: Option<u8>,
     pub bytes: Vec<u8>,
 }
 
@@ -77,7 +79,11 @@ impl Encoded {
             }
             TensorEncoding::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         };
-        Ok(Self { encoding, bytes })
+        Ok(Self {
+            encoding,
+            activations: None,
+            bytes,
+        })
     }
 }
 
@@ -104,12 +110,13 @@ pub fn pack(
         Ok(())
     };
     for (tensor, shape) in architecture.tensors() {
-        let Encoded { encoding, bytes } = encode(&tensor, &shape).map_err(|e| match e {
+        let encoded = encode(&tensor, &shape).map_err(|e| match e {
             Error::NotFinite { what } => Error::NotFinite {
                 what: format!("tensor {tensor}: {what}"),
             },
             other => other,
         })?;
+        let bytes = encoded.bytes;
         if bytes.len() as u64 > FILE_BYTES_MAX {
             let reason = format!("tensor {tensor} is larger than one file may be");
             return Err(Error::checkpoint(name, reason));
@@ -122,10 +129,11 @@ pub fn pack(
         tensors.push(TensorEntry {
             name: tensor,
             shape,
-            encoding,
+            encoding: encoded.encoding,
             file: files.len(),
             offset: current.len() as u64,
             bytes: bytes.len() as u64,
+            activations: encoded.activations,
         });
         current.extend_from_slice(&bytes);
     }

@@ -8,33 +8,32 @@
 //! The result depends on the last bits of f32 sums, and so on the kind of processor: the identity of a
 //! pack is that of its files, not of the checkpoint alone.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::{Device, Tensor};
 
 use super::assembly::Layers;
+use super::entering::{Entering, Moments, Peaks};
 use super::matrix::{Feedback, QuantizedMatrix};
 use super::pack::{Encoded, Precision};
 use super::reference::linear::transposed;
 use super::reference::load::{Assembly, Loaded};
 use super::reference::resnet::{after_stem, pool, stem_windows};
 use super::reference::vit::{Vit, unfold};
+use super::smoothing::{Factors, PAIRS};
 use crate::error::{Error, Result};
-use crate::format::model::is_matrix;
+use crate::format::model::{EIGHT_BITS, is_matrix};
 use crate::format::{Architecture, TensorEncoding};
 
 /// Images that pass through the network together.
 const BATCH: usize = 8;
-/// Most rows of one batch that count for the statistics of a layer.
-const ROWS_MAX: usize = 4096;
 
 /// Gives a tensor by name and shape.
 pub type ReadTensor<'a> = &'a dyn Fn(&str, &[usize]) -> Result<Vec<f32>>;
 type Shapes = Vec<(String, Vec<usize>)>;
 type Values = HashMap<String, Vec<f32>>;
-/// `X^T X` by matrix.
-type Moments = RefCell<BTreeMap<String, Tensor<2>>>;
+/// What enters each matrix of a stage.
+type Seen = BTreeMap<String, Entering>;
 
 /// Sample images that give each layer about as many positions as it has inputs at most.
 pub fn sample_count(architecture: &Architecture) -> usize {
@@ -122,31 +121,36 @@ impl<'a> Sampled<'a> {
                 let prefix = format!("blocks.{}.", self.passed);
                 if name.starts_with(&prefix) {
                     let stage = self.stage(&prefix);
-                    let values = self.values(&stage)?;
+                    let mut values = self.values(&stage)?;
                     let block = self
                         .assembly(&values, &HashMap::new())
                         .vit_block(config, self.passed)?;
                     let moments = Moments::default();
                     for x in &x {
-                        let tap = &mut |name: &str, x: &Tensor<3>| add(&moments, name, x);
+                        let tap = &mut |name: &str, x: &Tensor<3>| moments.add(name, x);
                         block.forward(x.clone(), config, false, tap);
                     }
-                    let quantized = self.round(&stage, &values, moments, &prefix)?;
+                    let mut seen = moments.finish()?;
+                    self.smooth(&prefix, &mut values, &mut seen)?;
+                    let quantized = self.round(&stage, &values, &seen, &prefix)?;
                     let block = self
                         .assembly(&values, &quantized)
                         .vit_block(config, self.passed)?;
+                    let peaks = Peaks::default();
                     for x in &mut x {
-                        *x = block.forward(x.clone(), config, false, &mut |_, _| {});
+                        let tap = &mut |name: &str, x: &Tensor<3>| peaks.add(name, x);
+                        *x = block.forward(x.clone(), config, false, tap);
                     }
+                    self.mark(&prefix, &values, &seen, &peaks)?;
                     self.passed += 1;
                 } else if name == "head.weight" {
                     let stage = self.stage("head.");
                     let values = self.values(&stage)?;
                     let moments = Moments::default();
                     for x in &x {
-                        add(&moments, "head", &frame.frame.norm.forward(x.clone()));
+                        moments.add("head", &frame.frame.norm.forward(x.clone()));
                     }
-                    self.round(&stage, &values, moments, "")?;
+                    self.round(&stage, &values, &moments.finish()?, "")?;
                 }
                 Position::Tokens(frame, x)
             }
@@ -164,10 +168,10 @@ impl<'a> Sampled<'a> {
                         .resnet_block(shape)?;
                     let moments = Moments::default();
                     for x in &x {
-                        let tap = &mut |name: &str, x: &Tensor<3>| add(&moments, name, x);
+                        let tap = &mut |name: &str, x: &Tensor<3>| moments.add(name, x);
                         block.forward(x.clone(), tap);
                     }
-                    let quantized = self.round(&stage, &values, moments, &prefix)?;
+                    let quantized = self.round(&stage, &values, &moments.finish()?, &prefix)?;
                     let block = self.assembly(&values, &quantized).resnet_block(shape)?;
                     for x in &mut x {
                         *x = block.forward(x.clone(), &mut |_, _| {});
@@ -178,9 +182,9 @@ impl<'a> Sampled<'a> {
                     let values = self.values(&stage)?;
                     let moments = Moments::default();
                     for x in &x {
-                        add(&moments, "fc", &pool(x.clone(), config));
+                        moments.add("fc", &pool(x.clone(), config));
                     }
-                    self.round(&stage, &values, moments, "")?;
+                    self.round(&stage, &values, &moments.finish()?, "")?;
                 }
                 Position::Pixels(x)
             }
@@ -199,10 +203,10 @@ impl<'a> Sampled<'a> {
                 let values = self.values(&stage)?;
                 for images in images {
                     let patches = unfold(images, config, &self.device);
-                    add(&moments, "patch_embed.proj", &patches);
+                    moments.add("patch_embed.proj", &patches);
                 }
                 let patch: Shapes = self.stage("patch_embed.");
-                let quantized = self.round(&patch, &values, moments, "")?;
+                let quantized = self.round(&patch, &values, &moments.finish()?, "")?;
                 let frame = self
                     .assembly(&values, &quantized)
                     .vit_before_blocks(config)?;
@@ -217,8 +221,8 @@ impl<'a> Sampled<'a> {
                     .iter()
                     .map(|images| stem_windows(images, config, &self.device));
                 let windows: Vec<Tensor<3>> = windows.collect();
-                windows.iter().for_each(|x| add(&moments, &stem.name, x));
-                let quantized = self.round(&stage, &values, moments, "")?;
+                windows.iter().for_each(|x| moments.add(&stem.name, x));
+                let quantized = self.round(&stage, &values, &moments.finish()?, "")?;
                 let conv = self.assembly(&values, &quantized).conv(&stem)?;
                 let after = windows
                     .into_iter()
@@ -246,16 +250,55 @@ impl<'a> Sampled<'a> {
         Ok(values)
     }
 
-    /// Quantizes the matrices of a stage that `moments` are there for, and keeps their stored form.
+    /// Makes what enters the matrices behind the LayerNorms of a block even, in `values` and in what was `seen`.
+    fn smooth(&mut self, prefix: &str, values: &mut Values, seen: &mut Seen) -> Result<()> {
+        for (norm, layer) in PAIRS {
+            let Some(entering) = seen.get_mut(layer) else {
+                continue;
+            };
+            let factors = Factors::new(&entering.moments, entering.inputs);
+            entering.divide(&factors);
+            if let Some(weights) = values.get_mut(&format!("{prefix}{layer}.weight")) {
+                factors.multiply_columns(weights);
+            }
+            for part in ["weight", "bias"] {
+                let name = format!("{prefix}{norm}.{part}");
+                if let Some(values) = values.get_mut(&name) {
+                    factors.divide(values);
+                    let encoded = Encoded::new(&name, values, &[values.len()], self.precision)?;
+                    self.ready.insert(name, encoded);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the matrices of a block that take their inputs in 8 bits as well.
+    fn mark(&mut self, prefix: &str, values: &Values, seen: &Seen, peaks: &Peaks) -> Result<()> {
+        for (layer, entering) in seen {
+            let name = format!("{prefix}{layer}.weight");
+            let (Some(encoded), Some(values)) = (self.ready.get_mut(&name), values.get(&name))
+            else {
+                continue;
+            };
+            let peak = peaks.mean_square(layer)?;
+            if entering.fit_eight_bits(peak, values, &self.device)? {
+                encoded.activations = Some(EIGHT_BITS);
+            }
+        }
+        Ok(())
+    }
+
+    /// Quantizes the matrices of a stage whose inputs were `seen`, and keeps their stored form.
     fn round(
         &mut self,
         stage: &Shapes,
         values: &Values,
-        moments: Moments,
+        seen: &Seen,
         prefix: &str,
     ) -> Result<HashMap<String, QuantizedMatrix>> {
         let mut quantized = HashMap::new();
-        for (layer, moments) in moments.into_inner() {
+        for (layer, entering) in seen {
             let name = format!("{prefix}{layer}.weight");
             let shape = stage.iter().find(|(tensor, _)| *tensor == name);
             let (Some((_, shape)), Some(values)) = (shape, values.get(&name)) else {
@@ -265,15 +308,14 @@ impl<'a> Sampled<'a> {
             if encoding == TensorEncoding::F32 {
                 continue;
             }
-            let inputs = shape[1..].iter().product();
-            let moments: Vec<f32> = moments
-                .into_data()
-                .try_to_vec()
-                .map_err(|e| Error::invalid(format!("{name}: {e:?}")))?;
-            let feedback = Feedback::new(&moments, inputs)?;
-            let matrix = QuantizedMatrix::new(values, inputs, encoding, Some(&feedback))?;
-            let bytes = matrix.to_bytes();
-            self.ready.insert(name.clone(), Encoded { encoding, bytes });
+            let feedback = Feedback::new(&entering.moments, entering.inputs)?;
+            let matrix = QuantizedMatrix::new(values, entering.inputs, encoding, Some(&feedback))?;
+            let encoded = Encoded {
+                encoding,
+                activations: None,
+                bytes: matrix.to_bytes(),
+            };
+            self.ready.insert(name.clone(), encoded);
             quantized.insert(name, matrix);
         }
         Ok(quantized)
@@ -305,22 +347,4 @@ impl<'a> Sampled<'a> {
             loaded: loaded.collect(),
         }
     }
-}
-
-/// Adds `x^T x` of what enters the matrix `name`, over at most [`ROWS_MAX`] positions.
-fn add(moments: &Moments, name: &str, x: &Tensor<3>) {
-    let [batch, positions, inputs] = x.dims();
-    let rows = batch * positions;
-    let mut x = x.clone().reshape([rows, inputs]);
-    if rows > ROWS_MAX {
-        let step = rows.div_ceil(ROWS_MAX) as isize;
-        x = x.slice(burn::prelude::s![..;step, ..]);
-    }
-    let product = x.clone().transpose().matmul(x);
-    let mut moments = moments.borrow_mut();
-    let sum = match moments.remove(name) {
-        Some(sum) => sum + product,
-        None => product,
-    };
-    moments.insert(name.to_owned(), sum);
 }

@@ -10,6 +10,8 @@ use super::import::Precision;
 use crate::backbone::import::HEAD_FILE;
 use crate::backbone::parity::{generated_pack_of, toy_pack_of};
 use crate::files::{write_atomically, write_json};
+use crate::format::TensorEncoding;
+use crate::format::model::EIGHT_BITS;
 
 #[derive(Args)]
 pub struct ToyModel {
@@ -22,6 +24,9 @@ pub struct ToyModel {
     /// How its matrices are stored.
     #[arg(long, value_enum, default_value = "int8", requires = "backbone")]
     precision: Precision,
+    /// Say that tokens in its blocks may be rounded to 8 bits, as an import finds out by samples.
+    #[arg(long, requires = "backbone")]
+    eight_bits: bool,
     /// Folder to write.
     #[arg(long)]
     out: PathBuf,
@@ -29,11 +34,23 @@ pub struct ToyModel {
 
 impl ToyModel {
     pub fn run(self) -> Result<()> {
-        let (memory, head) = match (self.dimension, &self.backbone) {
+        let (memory, mut head) = match (self.dimension, &self.backbone) {
             (Some(dimension), _) => toy_pack_of(dimension)?,
             (None, Some(name)) => generated_pack_of(name, self.precision.into())?,
             (None, None) => bail!("either --dimension or --backbone is needed"),
         };
+        if self.eight_bits {
+            let quantized =
+                |encoding| matches!(encoding, TensorEncoding::Int8 | TensorEncoding::Int4);
+            for tensor in head
+                .tensors
+                .iter_mut()
+                .filter(|t| t.name.starts_with("blocks."))
+            {
+                tensor.activations = quantized(tensor.encoding).then_some(EIGHT_BITS);
+            }
+            head.identity = head.computed_identity();
+        }
         for (file, bytes) in &memory.files {
             write_atomically(&self.out.join(file), bytes)?;
         }

@@ -26,6 +26,9 @@ pub const TENSOR_ALIGN: u64 = 16;
 /// Neighbouring inputs that share a scale in the 4-bit encoding.
 pub const INT4_GROUP: usize = 32;
 
+/// The one value of [`TensorEntry::activations`].
+pub const EIGHT_BITS: u8 = 8;
+
 /// The head of a model pack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelHead {
@@ -78,6 +81,10 @@ pub struct TensorEntry {
     pub file: usize,
     pub offset: u64,
     pub bytes: u64,
+    /// [`EIGHT_BITS`], or absent: what enters a quantized matrix may be rounded to so many bits of a row's largest
+    /// magnitude, which changes its outputs no more than the rounding of its weights did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activations: Option<u8>,
 }
 
 impl TensorEntry {
@@ -160,6 +167,13 @@ impl ModelHead {
             if !entry.encoding.suits(shape) {
                 return bad(format!("tensor {name} cannot be {:?}", entry.encoding));
             }
+            let quantized = matches!(entry.encoding, TensorEncoding::Int8 | TensorEncoding::Int4);
+            if entry
+                .activations
+                .is_some_and(|bits| bits != EIGHT_BITS || !quantized)
+            {
+                return bad(format!("tensor {name} cannot have such activations"));
+            }
             let fits = entry.expected_bytes() == Some(entry.bytes)
                 && entry.offset.is_multiple_of(TENSOR_ALIGN)
                 && self.files.get(entry.file).is_some_and(|f| {
@@ -176,5 +190,37 @@ impl ModelHead {
             return bad("the identity does not match the content".into());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::pack::Precision;
+    use crate::backbone::parity::generated_pack_of;
+
+    /// `head` as it is read back, with the activations of its tensor `name` said to need so many bits.
+    fn read(head: &ModelHead, name: &str, bits: u8) -> Result<ModelHead> {
+        let mut head = head.clone();
+        for tensor in head.tensors.iter_mut().filter(|t| t.name == name) {
+            tensor.activations = Some(bits);
+        }
+        head.identity = head.computed_identity();
+        ModelHead::parse("backbone.json", &serde_json::to_vec(&head).unwrap())
+    }
+
+    #[test]
+    fn quantized_matrices_alone_have_activations_of_8_bits() {
+        let (_, head) = generated_pack_of("toy-p14", Precision::Int8).unwrap();
+        let matrix = "blocks.0.attn.qkv.weight";
+        let marked = read(&head, matrix, EIGHT_BITS).unwrap();
+        assert_ne!(marked.identity, head.identity);
+        assert!(read(&head, matrix, 7).is_err());
+        assert!(read(&head, "blocks.0.attn.qkv.bias", EIGHT_BITS).is_err());
+        let (_, whole) = generated_pack_of("toy-p14", Precision::F32).unwrap();
+        assert!(read(&whole, matrix, EIGHT_BITS).is_err());
+        // Heads of before stay what they were, to the byte.
+        let text = serde_json::to_string(&head).unwrap();
+        assert!(!text.contains("activations"), "{text}");
     }
 }

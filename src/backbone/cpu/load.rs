@@ -7,12 +7,12 @@ use crate::backbone::assembly::Layers;
 use crate::backbone::cpu_kernels::{DensePanels, Inputs, QuantizedPanels};
 use crate::backbone::load::{Decoded, bad};
 use crate::error::Result;
-use crate::format::{Architecture, TensorEncoding, VitConfig};
+use crate::format::{Architecture, ModelHead, TensorEncoding, VitConfig};
 
 /// Tensors that have arrived.
 pub struct CpuLoaded {
-    /// Names of the matrices behind a ReLU: those of a ResNet's blocks.
-    never_negative: Vec<String>,
+    /// What is known of the inputs of matrices, by name.
+    known: HashMap<String, Inputs>,
     matrices: HashMap<String, CpuMatrix>,
     values: HashMap<String, Vec<f32>>,
 }
@@ -25,19 +25,21 @@ pub enum CpuNetwork {
 }
 
 impl CpuLoaded {
-    /// None yet of a network of this kind.
-    pub fn new(architecture: &Architecture) -> Self {
-        let blocks = match architecture {
+    /// None yet of the network of `head`. The matrices of a ResNet's blocks stand behind a ReLU.
+    pub fn new(head: &ModelHead) -> Self {
+        let blocks = match &head.architecture {
             Architecture::Resnet(config) => config.blocks(),
             Architecture::Vit(_) => Vec::new(),
         };
         let convolutions = blocks
             .into_iter()
             .flat_map(|block| block.convolutions.into_iter().chain(block.downsample));
+        let behind_relu =
+            convolutions.map(|conv| (format!("{}.weight", conv.name), Inputs::NeverNegative));
+        let marked = head.tensors.iter().filter(|t| t.activations.is_some());
+        let eight_bits = marked.map(|tensor| (tensor.name.clone(), Inputs::Tokens));
         Self {
-            never_negative: convolutions
-                .map(|conv| format!("{}.weight", conv.name))
-                .collect(),
+            known: eight_bits.chain(behind_relu).collect(),
             matrices: HashMap::new(),
             values: HashMap::new(),
         }
@@ -54,10 +56,7 @@ impl CpuLoaded {
                 CpuMatrix::Dense(DensePanels::new(&values, inputs))
             }
             Decoded::Quantized(matrix) => {
-                let known = match self.never_negative.iter().any(|known| known == name) {
-                    true => Inputs::NeverNegative,
-                    false => Inputs::Any,
-                };
+                let known = self.known.get(name).copied().unwrap_or(Inputs::Any);
                 CpuMatrix::Quantized(match matrix.encoding {
                     TensorEncoding::Int4 => {
                         QuantizedPanels::int4(&matrix.scales, &matrix.codes, matrix.inputs, known)

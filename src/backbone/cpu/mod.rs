@@ -14,7 +14,7 @@ pub use load::{CpuLoaded, CpuNetwork};
 pub use resnet::CpuResnet;
 pub use vit::CpuVit;
 
-use super::cpu_kernels::{DensePanels, Epilogue, Inputs, QuantizedPanels, layer_norm};
+use super::cpu_kernels::{DensePanels, Epilogue, QuantizedPanels, layer_norm};
 
 /// A matrix in the form that the kernels read.
 #[derive(Clone, Debug)]
@@ -34,14 +34,9 @@ pub struct CpuLinear {
 impl CpuLinear {
     /// `x` [rows, in] -> [rows, out].
     pub fn forward(&self, x: &[f32], epilogue: Epilogue<'_>) -> Vec<f32> {
-        self.forward_known(x, Inputs::Any, epilogue)
-    }
-
-    /// The same, for values of which more may be known.
-    pub fn forward_known(&self, x: &[f32], inputs: Inputs, epilogue: Epilogue<'_>) -> Vec<f32> {
         match &self.matrix {
             CpuMatrix::Dense(matrix) => matrix.linear(x, &self.bias, epilogue),
-            CpuMatrix::Quantized(matrix) => matrix.linear(x, inputs, &self.bias, epilogue),
+            CpuMatrix::Quantized(matrix) => matrix.linear(x, &self.bias, epilogue),
         }
     }
 }

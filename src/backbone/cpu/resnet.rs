@@ -4,7 +4,7 @@
 
 use super::super::Pace;
 use super::super::assembly::{Conv, ResnetBlock, ResnetLayers};
-use super::super::cpu_kernels::{Epilogue, Inputs};
+use super::super::cpu_kernels::Epilogue;
 use super::super::patches::cut_windows;
 use super::CpuLinear;
 use crate::error::Result;
@@ -27,14 +27,9 @@ struct Plane {
 impl Conv<CpuLinear> {
     fn forward(&self, x: &Plane, epilogue: Epilogue<'_>) -> Plane {
         let Convolution { kernel, stride, .. } = self.shape;
-        // What enters a block has passed a ReLU.
-        let forward = |x: &[f32]| {
-            self.linear
-                .forward_known(x, Inputs::NeverNegative, epilogue)
-        };
         let values = match (kernel, stride) {
-            (1, 1) => forward(&x.values),
-            _ => forward(&windows(x, &self.shape)),
+            (1, 1) => self.linear.forward(&x.values, epilogue),
+            _ => self.linear.forward(&windows(x, &self.shape), epilogue),
         };
         Plane {
             side: x.side / stride,

@@ -49,7 +49,7 @@ impl WarmUp {
     /// [`crate::Error::Format`] for tensors that its architecture lacks.
     pub fn new(head: &ModelHead) -> Result<Self> {
         let architecture = small(&head.architecture);
-        let mut loaded = CpuLoaded::new(&architecture);
+        let mut loaded = CpuLoaded::new(head);
         for (name, shape) in architecture.tensors() {
             loaded.take(&name, zeros(head, &name, &shape)?);
         }
@@ -132,6 +132,7 @@ fn zeros(head: &ModelHead, name: &str, shape: &[usize]) -> Result<Decoded> {
         file: 0,
         offset: 0,
         bytes: 0,
+        activations: None,
     };
     let bytes = vec![0; entry.expected_bytes().unwrap_or(0) as usize];
     let matrix = QuantizedMatrix::from_bytes(encoding, outputs, inputs, &bytes)?;

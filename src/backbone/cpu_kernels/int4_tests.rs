@@ -1,8 +1,8 @@
 //! 4-bit matrices against their plain twins, in both orders.
 
+use super::activation_tests::{FORMS, product};
 use super::panels::Order;
-use super::quad_simd::Support;
-use super::tests::{OUTPUTS, bytes, check, check_linear, never_negative, noise};
+use super::tests::{OUTPUTS, bytes, check, check_linear, noise};
 use super::{Epilogue, Inputs, QuantizedPanels};
 use crate::backbone::matrix::{Feedback, QuantizedMatrix};
 use crate::format::TensorEncoding;
@@ -41,13 +41,13 @@ fn int4_layers_agree_with_their_twin() {
             let panels = QuantizedPanels::int4_pairs(&scales, &codes, inputs);
             assert!(panels.bytes() <= most);
             check_linear(&weights, inputs, 2e-4, "int4", |x, bias, epilogue| {
-                panels.linear(x, Inputs::Any, bias, epilogue)
+                panels.linear(x, bias, epilogue)
             });
             let (scales, codes, weights) = int4_matrix(outputs, inputs, true);
             let panels = QuantizedPanels::int4_quads(&scales, &codes, inputs).unwrap();
             assert!(panels.bytes() <= most);
             check_linear(&weights, inputs, 8e-4, "int4 quads", |x, bias, epilogue| {
-                panels.linear(x, Inputs::Any, bias, epilogue)
+                panels.linear(x, bias, epilogue)
             });
         }
     }
@@ -67,13 +67,14 @@ fn int4_quads_are_those_of_the_same_weights_in_8_bits() {
         let eight = QuantizedPanels::int8_in(Order::Quads, &units, &codes, inputs);
         let x = noise(13 * inputs, 4);
         let bound = 1e-6;
-        let [y, expected] = [&four, &eight]
-            .map(|matrix| matrix.linear(&x, Inputs::Any, &noise(outputs, 2), Epilogue::None));
+        let [y, expected] =
+            [&four, &eight].map(|matrix| matrix.linear(&x, &noise(outputs, 2), Epilogue::None));
         check(&y, &expected, bound, "any");
         let x: Vec<f32> = x.iter().map(|x| x.max(0.0)).collect();
-        for support in [Support::One, Support::Steps] {
+        for support in FORMS {
             let [y, expected] = [&four, &eight].map(|matrix| {
-                never_negative(support, matrix, &x, &noise(outputs, 2), Epilogue::None)
+                let (known, bias) = (Inputs::NeverNegative, noise(outputs, 2));
+                product(support, matrix, known, &x, &bias, Epilogue::None)
             });
             check(
                 &y,

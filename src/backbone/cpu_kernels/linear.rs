@@ -47,21 +47,18 @@ pub enum Epilogue<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inputs {
     Any,
+    /// Tokens of a transformer, the class token first. By what samples showed, 8 bits suffice for the others; see
+    /// [`TensorEntry::activations`](crate::format::TensorEntry). Where one instruction multiplies by quads, these are rounded so,
+    /// for half the work.
+    Tokens,
     /// As after a ReLU. Matrices in quads then round them to 7 bits, for half the work.
     NeverNegative,
 }
 
 impl QuantizedPanels {
     /// `x` [M, inputs] -> [M, outputs]; `bias` [outputs].
-    pub fn linear(
-        &self,
-        x: &[f32],
-        inputs: Inputs,
-        bias: &[f32],
-        epilogue: Epilogue<'_>,
-    ) -> Vec<f32> {
-        let mut ends = Ends::new(x, [self.inputs, self.outputs], bias, epilogue);
-        ends.inputs = inputs;
+    pub fn linear(&self, x: &[f32], bias: &[f32], epilogue: Epilogue<'_>) -> Vec<f32> {
+        let ends = Ends::new(x, [self.inputs, self.outputs], bias, epilogue);
         let mut y = vec![0.0; ends.rows * self.outputs];
         match self.order {
             // Where no matrix is laid out so, the code for it is left out.
@@ -95,7 +92,6 @@ impl DensePanels {
 pub(super) struct Ends<'a> {
     pub x: &'a [f32],
     pub rows: usize,
-    pub inputs: Inputs,
     bias: &'a [f32],
     epilogue: Epilogue<'a>,
 }
@@ -123,10 +119,42 @@ impl<'a> Ends<'a> {
         Self {
             x,
             rows,
-            inputs: Inputs::Any,
             bias,
             epilogue,
         }
+    }
+
+    /// The first rows, and those behind.
+    pub(super) fn split_at(self, rows: usize) -> [Self; 2] {
+        let rows = rows.min(self.rows);
+        let outputs = self.bias.len();
+        let (first, rest) = self.x.split_at(rows * (self.x.len() / self.rows.max(1)));
+        let parts = match self.epilogue {
+            Epilogue::Residual { residual, gamma } => {
+                let (first, rest) = residual.split_at(rows * outputs);
+                [first, rest].map(|residual| Epilogue::Residual { residual, gamma })
+            }
+            Epilogue::ResidualRelu { residual } => {
+                let (first, rest) = residual.split_at(rows * outputs);
+                [first, rest].map(|residual| Epilogue::ResidualRelu { residual })
+            }
+            same => [same; 2],
+        };
+        let [epilogue, behind] = parts;
+        [
+            Self {
+                x: first,
+                rows,
+                epilogue,
+                ..self
+            },
+            Self {
+                x: rest,
+                rows: self.rows - rows,
+                epilogue: behind,
+                ..self
+            },
+        ]
     }
 
     /// Stores a tile of R rows, of rows from `row` and outputs from `column` on, into `y` [M, outputs].

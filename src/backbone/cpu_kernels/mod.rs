@@ -6,6 +6,9 @@
 //! over [`simd::Simd`], and `reference` holds the plain twins that define the results. Invariant: no
 //! function keeps state or panics for shapes that agree.
 
+#[cfg(test)]
+mod activation_tests;
+mod activations;
 mod attention;
 #[cfg(test)]
 mod int4_tests;

@@ -48,6 +48,8 @@ pub struct QuantizedPanels {
     multiples: Vec<[i8; HALF]>,
     four_bits: bool,
     pub(super) order: Order,
+    /// What is known of the activations.
+    pub(super) known: Inputs,
 }
 
 /// A matrix [outputs, inputs] of f32.
@@ -63,7 +65,7 @@ impl QuantizedPanels {
     /// `w[o][i] = scales[o] * codes[o][i]`: `scales` [outputs], `codes` i8 [outputs, inputs] as bytes; laid out for
     /// activations of which so much is known.
     pub fn int8(scales: &[f32], codes: &[u8], inputs: usize, known: Inputs) -> Self {
-        Self::int8_in(Order::fastest(known), scales, codes, inputs)
+        Self::int8_in(Order::fastest(known), scales, codes, inputs).knowing(known)
     }
 
     pub(super) fn int8_in(order: Order, scales: &[f32], codes: &[u8], inputs: usize) -> Self {
@@ -86,6 +88,7 @@ impl QuantizedPanels {
             multiples: Vec::new(),
             four_bits: false,
             order,
+            known: Inputs::Any,
         }
     }
 
@@ -93,7 +96,7 @@ impl QuantizedPanels {
     /// [outputs, inputs / 2], the even input in the low half of a byte; `inputs` a multiple of 32; laid out for
     /// activations of which so much is known.
     pub fn int4(scales: &[f32], codes: &[u8], inputs: usize, known: Inputs) -> Self {
-        Self::int4_in(Order::fastest(known), scales, codes, inputs)
+        Self::int4_in(Order::fastest(known), scales, codes, inputs).knowing(known)
     }
 
     /// In pairs too where there can be no quads.
@@ -139,6 +142,7 @@ impl QuantizedPanels {
             multiples: laid_out,
             four_bits: true,
             order: Order::Quads,
+            known: Inputs::Any,
         })
     }
 
@@ -158,7 +162,13 @@ impl QuantizedPanels {
             multiples: Vec::new(),
             four_bits: true,
             order: Order::Pairs,
+            known: Inputs::Any,
         }
+    }
+
+    /// The same for activations of which so much is known.
+    pub(super) fn knowing(self, known: Inputs) -> Self {
+        Self { known, ..self }
     }
 
     /// Bytes held.
@@ -223,8 +233,8 @@ impl DensePanels {
 impl Order {
     fn fastest(known: Inputs) -> Self {
         match (support(), known) {
-            (Support::One, _) | (Support::Steps, Inputs::NeverNegative) => Self::Quads,
-            (Support::Steps, Inputs::Any) | (Support::None, _) => Self::Pairs,
+            (Support::One(_), _) | (Support::Steps, Inputs::NeverNegative) => Self::Quads,
+            (Support::Steps, Inputs::Any | Inputs::Tokens) | (Support::None, _) => Self::Pairs,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Instructions on four outputs by four inputs, whatever the machine calls them: what `quads` is written over.
 
+use super::activations::{HIGH_OFFSET, Pieces};
 use super::panels::GROUP;
-use super::quads::{HALF, HIGH_OFFSET, Half, Pieces, ROWS, multiply_half, multiply_single};
+use super::quads::{HALF, Half, ROWS, multiply_half, multiply_single};
 use super::simd::{LANES, Plain, Simd};
 
 /// Instructions on four outputs by four inputs.
@@ -14,9 +15,10 @@ pub trait QuadSimd: Simd {
     fn load_sums(self, from: &[i32; HALF]) -> Self::Q;
     fn store_sums(self, sums: Self::Q, to: &mut [i32; HALF]);
     fn load_quads(self, from: &[i8; 4 * HALF]) -> Self::B;
-    /// `acc + sum_i w[..][i] * x[i]`; `x` holds four values within 0..=127, the first in the lowest byte.
+    /// `acc + sum_i w[..][i] * x[i]`; `x` holds four values, the first in the lowest byte: within 0..=127, or bytes as this
+    /// machine reads them ([`Bytes`]).
     fn dot_quads(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q;
-    /// The same by sums of two products and then of two of those.
+    /// The same by sums of two products and then of two of those, for values within 0..=127.
     fn dot_quads_in_steps(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q;
     /// Adds `scale * (128 high + low)`.
     fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]);
@@ -24,6 +26,8 @@ pub trait QuadSimd: Simd {
     fn split(self, x: Self::F) -> [Pieces; 2];
     /// Rounds eight activations within 0..=127, four to a word, the first in the lowest byte.
     fn pack(self, x: Self::F) -> [u32; 2];
+    /// Rounds eight activations within -127..=127 likewise, as i8.
+    fn pack_signed(self, x: Self::F) -> [u32; 2];
     /// 4-bit codes times the multiples of their outputs as quads [8, 4, 4], group by group, while there are all three.
     fn widen(self, codes: &[GroupCodes], multiples: &[[i8; HALF]], to: &mut [GroupQuads]);
     /// [`multiply_half`], and a function of its own where that helps to keep the sums in registers.
@@ -55,8 +59,16 @@ pub enum Support {
     None,
     /// Instructions for two products.
     Steps,
-    /// One instruction.
-    One,
+    /// One instruction, which reads bytes beyond 127 so.
+    One(Bytes),
+}
+
+/// How a machine reads the bytes of activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "as above")]
+pub enum Bytes {
+    Unsigned,
+    Signed,
 }
 
 /// Whether this build ever lays matrices out in quads.
@@ -66,10 +78,7 @@ pub const HAS_QUADS: bool =
 /// What this machine has.
 pub fn support() -> Support {
     #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
-    return match super::quad_simd_wasm::has_quad_instruction() {
-        true => Support::One,
-        false => Support::Steps,
-    };
+    return super::quad_simd_wasm::quad_instruction().map_or(Support::Steps, Support::One);
     #[cfg(not(all(target_arch = "wasm32", feature = "relaxed-simd")))]
     return Support::None;
 }
@@ -99,9 +108,18 @@ impl QuadSimd for Plain {
     }
     #[inline(always)]
     fn dot_quads(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q {
-        #[cfg(any(test, debug_assertions))]
-        assert_eq!(x & 0x8080_8080, 0, "pieces have seven bits");
-        let x = x.to_le_bytes().map(i32::from);
+        #[cfg(test)]
+        let signed = super::tests::SIGNED.get();
+        #[cfg(not(test))]
+        let signed = false;
+        let x = x.to_le_bytes();
+        let x = x.map(|x| {
+            if signed {
+                i32::from(x as i8)
+            } else {
+                i32::from(x)
+            }
+        });
         std::array::from_fn(|o| {
             let products = x.iter().zip(&w[4 * o..]).map(|(x, w)| x * i32::from(*w));
             acc[o] + products.sum::<i32>()
@@ -109,6 +127,8 @@ impl QuadSimd for Plain {
     }
     #[inline(always)]
     fn dot_quads_in_steps(self, acc: Self::Q, w: Self::B, x: u32) -> Self::Q {
+        #[cfg(any(test, debug_assertions))]
+        assert_eq!(x & 0x8080_8080, 0, "pieces have seven bits");
         let x = x.to_le_bytes().map(i16::from);
         // As the instruction does it: sums of two stop at the limits of i16.
         let two = |w: &[i8], x: &[i16]| {
@@ -153,6 +173,11 @@ impl QuadSimd for Plain {
     #[inline(always)]
     fn pack(self, x: Self::F) -> [u32; 2] {
         let x = x.map(|x| x.round_ties_even() as u8);
+        [0, 4].map(|first| u32::from_le_bytes(std::array::from_fn(|i| x[first + i])))
+    }
+    #[inline(always)]
+    fn pack_signed(self, x: Self::F) -> [u32; 2] {
+        let x = x.map(|x| x.round_ties_even() as i8 as u8);
         [0, 4].map(|first| u32::from_le_bytes(std::array::from_fn(|i| x[first + i])))
     }
     #[inline(always)]

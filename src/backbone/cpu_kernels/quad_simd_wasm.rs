@@ -4,8 +4,9 @@
 
 use std::arch::wasm32::*;
 
-use super::quad_simd::{GroupCodes, GroupQuads, QuadKernel, QuadSimd};
-use super::quads::{self, Half, Pieces};
+use super::activations::Pieces;
+use super::quad_simd::{Bytes, GroupCodes, GroupQuads, QuadKernel, QuadSimd};
+use super::quads::{self, Half};
 use super::simd::{LANES, Simd};
 use super::simd_wasm::{Two, Wasm128, integers};
 
@@ -18,17 +19,22 @@ pub fn run_quads<K: QuadKernel>(kernel: K) {
     compiled(kernel)
 }
 
-/// Whether four products of bytes and their sum are one instruction here. Where they are several on x86, sums of two
-/// products stop at the limits of i16, which shows.
-pub fn has_quad_instruction() -> bool {
+/// Whether four products of bytes and their sum are one instruction here, and how it reads the second operand. Where they are
+/// several on x86, sums of two products stop at the limits of i16, which shows.
+pub fn quad_instruction() -> Option<Bytes> {
     #[target_feature(enable = "relaxed-simd")]
-    fn probe() -> bool {
+    fn probe() -> Option<Bytes> {
         // Not to be computed by a compiler, whose answer may be another one.
         let (a, b) = std::hint::black_box((i8x16_splat(127), i8x16_splat(-1)));
         let sum = i32x4_extract_lane::<0>(i32x4_relaxed_dot_i8x16_i7x16_add(a, b, i32x4_splat(0)));
-        // With the second operand as u8, and as i8.
-        sum == 4 * 127 * 255 || sum == -4 * 127
+        match sum {
+            UNSIGNED => Some(Bytes::Unsigned),
+            SIGNED => Some(Bytes::Signed),
+            _ => None,
+        }
     }
+    const UNSIGNED: i32 = 4 * 127 * 255;
+    const SIGNED: i32 = -4 * 127;
     probe()
 }
 
@@ -127,6 +133,16 @@ impl QuadSimd for Wasm128 {
         let x = self.round(x).map(integers);
         let words = i16x8_narrow_i32x4(x.0, x.1);
         let words = u8x16_narrow_i16x8(words, words);
+        [
+            u32x4_extract_lane::<0>(words),
+            u32x4_extract_lane::<1>(words),
+        ]
+    }
+    #[inline(always)]
+    fn pack_signed(self, x: Two) -> [u32; 2] {
+        let x = self.round(x).map(integers);
+        let words = i16x8_narrow_i32x4(x.0, x.1);
+        let words = i8x16_narrow_i16x8(words, words);
         [
             u32x4_extract_lane::<0>(words),
             u32x4_extract_lane::<1>(words),

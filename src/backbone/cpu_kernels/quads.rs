@@ -1,21 +1,23 @@
 //! Products with matrices of 8 bits, or of 4 made 8, by an instruction that sums four products of i8 with 7 bits.
 //!
 //! WebAssembly's relaxed SIMD has it; where the machine has it too, it does twice the products of an instruction of
-//! pairs, and weights are used as they lie in memory, those of 8 bits. Elsewhere two instructions for pairs of bytes and of their sums take its
-//! place, which pays for activations of one piece. An activation is rounded to an integer x within
+//! pairs, and weights are used as they lie in memory, those of 8 bits. Elsewhere two instructions for pairs of bytes and of their
+//! sums take its place, which pays for activations of one piece. In general an activation is rounded to an integer x within
 //! -8191..=8191 of its row's largest magnitude, and `x + 8192` is taken in two pieces of seven bits, so that
 //! `x = 128 (high - 64) + low`: the sums of the high pieces begin at -64 times the sum of the weights. All that is exact
 //! in i32, so the result differs from the f32 product of the same weights by the rounding of x alone, about 4e-4 of its
-//! size. Activations that are never negative, those in a ResNet's blocks, can be taken in one piece of seven bits, for half the work: they
-//! are rounded by 4e-3 of their row's largest. Invariants: those of `panels`; pieces are within 0..=127, where the relaxed
-//! instruction is exact on all machines.
+//! size. Two kinds of activations are taken in one piece, for half the work. Those that are never negative, in a ResNet's
+//! blocks, are rounded to seven bits, by 4e-3 of their row's largest. Tokens other than the class token, where 8 bits suffice by what
+//! samples showed, are taken in bytes of either sign if the instruction is one: it reads them as unsigned on some machines and
+//! as signed on others, which is tried out. Invariants: those of `panels` and `activations`.
 
 use std::hint::black_box;
 use std::marker::PhantomData;
 
-use super::linear::{Ends, Inputs, PANEL_BYTES, block_rows, inverse, largest};
+use super::activations::{Activations, OneByte, Pieces, Signed, Single};
+use super::linear::{Ends, Inputs, PANEL_BYTES, block_rows};
 use super::panels::QuantizedPanels;
-use super::quad_simd::{QuadKernel, QuadSimd, Support, dispatch, support};
+use super::quad_simd::{Bytes, QuadKernel, QuadSimd, Support, dispatch, support};
 use super::simd::LANES;
 
 /// Rows of a register tile: two accumulators each.
@@ -26,16 +28,6 @@ const SINGLE_ROWS: usize = 12;
 const STEPS_ROWS: usize = 10;
 /// Outputs of a register tile.
 pub const HALF: usize = LANES / 2;
-/// Largest magnitude of an activation as an integer.
-const PEAK: f32 = 8191.0;
-/// Largest activation of one piece.
-pub const SINGLE_PEAK: f32 = 127.0;
-const _: () = assert!(SINGLE_PEAK < 128.0, "the instruction takes seven bits");
-/// What the high pieces are too large by.
-pub(super) const HIGH_OFFSET: i32 = 64;
-
-/// Pieces of four activations: the low ones, then the high ones, the first activation in the lowest byte.
-pub type Pieces = [u32; 2];
 
 /// Half of a panel: four outputs.
 #[derive(Clone, Copy)]
@@ -44,7 +36,7 @@ pub struct Half<'a> {
     quads: &'a [[i8; 4 * HALF]],
     /// Of the whole panel [segments, 8].
     scales: &'a [[f32; LANES]],
-    /// What the sums of high pieces begin with, of the whole panel [segments, 8].
+    /// What the sums begin with, of high pieces where there are two, of the whole panel [segments, 8].
     sums: &'a [[i32; LANES]],
     /// Inputs of a segment.
     segment: usize,
@@ -64,93 +56,32 @@ pub(super) fn multiply_by(
     ends: Ends<'_>,
     y: &mut [f32],
 ) {
-    match ends.inputs {
-        Inputs::Any => dispatch(Product::<Signed, ROWS> {
-            matrix,
-            ends,
-            y,
-            form: PhantomData,
-        }),
-        Inputs::NeverNegative => match support {
-            Support::Steps => dispatch(Product::<Single<false>, STEPS_ROWS> {
-                matrix,
-                ends,
-                y,
-                form: PhantomData,
-            }),
-            Support::One | Support::None => dispatch(Product::<Single<true>, SINGLE_ROWS> {
-                matrix,
-                ends,
-                y,
-                form: PhantomData,
-            }),
-        },
+    match (matrix.known, support) {
+        (Inputs::NeverNegative, Support::Steps) => {
+            run::<Single<false>, STEPS_ROWS>(matrix, ends, y)
+        }
+        (Inputs::NeverNegative, _) => run::<Single<true>, SINGLE_ROWS>(matrix, ends, y),
+        (Inputs::Tokens, Support::One(bytes)) => {
+            // What the class token loses would be the feature's loss.
+            let [class, patches] = ends.split_at(1);
+            let (y, behind) = y.split_at_mut(class.rows * matrix.outputs);
+            run::<Signed, ROWS>(matrix, class, y);
+            match bytes {
+                Bytes::Unsigned => run::<OneByte<true>, SINGLE_ROWS>(matrix, patches, behind),
+                Bytes::Signed => run::<OneByte<false>, SINGLE_ROWS>(matrix, patches, behind),
+            }
+        }
+        (Inputs::Tokens | Inputs::Any, _) => run::<Signed, ROWS>(matrix, ends, y),
     }
 }
 
-/// How activations become integers, in tiles of R rows.
-trait Activations<const R: usize> {
-    /// Of four activations.
-    type Word: Copy + Default;
-
-    /// Rounds a row to integers, `x = step * code`, and stores them as row `r` of `tile` [K / 4, R]; returns the step.
-    /// Inputs beyond the row are whatever: their weights are zero.
-    fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [Self::Word]) -> f32;
-    /// What the sums begin with, [segments, 8], of `panel` i8 [2, K / 4, 4, 4]; `to` holds zeros or another panel's.
-    fn starts<S: QuadSimd>(s: S, panel: &[i8], segment: usize, to: &mut [i32]);
-    /// Adds the products of `rows` [K / 4] and half a panel to one side of `to`, without the rows' steps.
-    fn multiply<S: QuadSimd>(
-        s: S,
-        rows: &[[Self::Word; R]],
-        half: Half<'_>,
-        to: &mut [[f32; LANES]; R],
-    );
-}
-
-/// Of either sign, in two pieces.
-struct Signed;
-
-impl Activations<ROWS> for Signed {
-    type Word = Pieces;
-
-    #[inline(always)]
-    fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [Pieces]) -> f32 {
-        store_row(s, x, r, tile.as_chunks_mut::<ROWS>().0, PEAK, |x| {
-            s.split(x)
-        })
-    }
-    #[inline(always)]
-    fn starts<S: QuadSimd>(s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
-        starts(s, panel, segment, to);
-    }
-    #[inline(always)]
-    fn multiply<S: QuadSimd>(
-        s: S,
-        rows: &[[Pieces; ROWS]],
-        half: Half<'_>,
-        to: &mut [[f32; LANES]; ROWS],
-    ) {
-        s.multiply_half(rows, half, to);
-    }
-}
-
-/// Never negative, in one piece; multiplied by one instruction, or in steps.
-struct Single<const ONE: bool>;
-
-impl<const R: usize, const ONE: bool> Activations<R> for Single<ONE> {
-    type Word = u32;
-
-    #[inline(always)]
-    fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [u32]) -> f32 {
-        let tile = tile.as_chunks_mut::<R>().0;
-        store_row(s, x, r, tile, SINGLE_PEAK, |x| s.pack(x))
-    }
-    #[inline(always)]
-    fn starts<S: QuadSimd>(_: S, _: &[i8], _: usize, _: &mut [i32]) {}
-    #[inline(always)]
-    fn multiply<S: QuadSimd>(s: S, rows: &[[u32; R]], half: Half<'_>, to: &mut [[f32; LANES]; R]) {
-        s.multiply_single::<R, ONE>(rows, half, to);
-    }
+fn run<A: Activations<R>, const R: usize>(matrix: &QuantizedPanels, ends: Ends<'_>, y: &mut [f32]) {
+    dispatch(Product::<A, R> {
+        matrix,
+        ends,
+        y,
+        form: PhantomData,
+    });
 }
 
 struct Product<'a, A, const R: usize> {
@@ -224,25 +155,6 @@ impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
     }
 }
 
-/// What the sums of high pieces begin with, [segments, 8]: -64 times the sums of the weights of `panel`
-/// i8 [2, K / 4, 4, 4].
-#[inline(always)]
-fn starts<S: QuadSimd>(s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
-    let (left, right) = panel.split_at(panel.len() / 2);
-    for (side, half) in [left, right].into_iter().enumerate() {
-        let of_segments = half.as_chunks().0.chunks(segment / 4);
-        for (quads, to) in of_segments.zip(to.as_chunks_mut::<LANES>().0) {
-            let mut sums = s.load_sums(&[0; HALF]);
-            for quad in quads {
-                sums = s.dot_quads(sums, s.load_quads(quad), 0x0101_0101);
-            }
-            let to = &mut to.as_chunks_mut::<HALF>().0[side];
-            s.store_sums(sums, to);
-            *to = to.map(|sum| -HIGH_OFFSET * sum);
-        }
-    }
-}
-
 /// `sum_k rows[k][r] * quads[k][..] * scale[k / segment][..]` for each row r into one side of `to`, without the rows'
 /// steps; `rows` [K / 4].
 #[inline(always)]
@@ -283,9 +195,10 @@ pub fn multiply_single<S: QuadSimd, const R: usize, const ONE: bool>(
 ) {
     let steps = half.segment / 4;
     let of_segments = half.quads.chunks(steps).zip(rows.chunks(steps));
-    for ((quads, rows), scale) in of_segments.zip(half.scales) {
+    let ends = half.scales.iter().zip(half.sums);
+    for ((quads, rows), (scale, sums)) in of_segments.zip(ends) {
         let zero = s.load_sums(&[0; HALF]);
-        let mut sums = [zero; R];
+        let mut sums = [s.load_sums(&sums.as_chunks().0[half.side]); R];
         for (quad, xs) in quads.iter().zip(rows) {
             let w = s.load_quads(quad);
             for (sum, x) in sums.iter_mut().zip(xs) {
@@ -301,24 +214,4 @@ pub fn multiply_single<S: QuadSimd, const R: usize, const ONE: bool>(
             s.add_scaled(sum, zero, scale, &mut to.as_chunks_mut().0[half.side]);
         }
     }
-}
-
-/// Rounds a row so that its largest magnitude becomes `whole`, as row `r` of `tile` [K / 4]; returns the step.
-#[inline(always)]
-fn store_row<S: QuadSimd, W, const R: usize>(
-    s: S,
-    x: &[f32],
-    r: usize,
-    tile: &mut [[W; R]],
-    whole: f32,
-    words: impl Fn(S::F) -> [W; 2],
-) -> f32 {
-    let peak = largest(s, x);
-    let inverse = s.splat(inverse(whole, peak));
-    for (x, to) in x.chunks(LANES).zip(tile.chunks_mut(2)) {
-        for (to, word) in to.iter_mut().zip(words(s.mul(s.load_part(x), inverse))) {
-            to[r] = word;
-        }
-    }
-    peak / whole
 }

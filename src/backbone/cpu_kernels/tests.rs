@@ -2,10 +2,7 @@
 
 use std::cell::Cell;
 
-use super::linear::Ends;
 use super::panels::Order;
-use super::quad_simd::Support;
-use super::quads::{self, SINGLE_PEAK};
 use super::simd::{Kernel, LANES, Simd, dispatch};
 use super::{
     DensePanels, Epilogue, Inputs, QuantizedPanels, attention, layer_norm, math, reference,
@@ -14,13 +11,15 @@ use super::{
 thread_local! {
     /// Whether this thread's kernels run on plain arrays.
     pub static PLAIN: Cell<bool> = const { Cell::new(false) };
+    /// Whether plain arrays read bytes as a machine does to which they are signed.
+    pub static SIGNED: Cell<bool> = const { Cell::new(false) };
 }
 
 const ROWS: [usize; 5] = [1, 3, 5, 50, 257];
 pub const OUTPUTS: [usize; 3] = [4, 12, 384];
 /// The orders of quantized matrices, and how far their products may be from the twin's.
 const ORDERS: [(Order, f32); 2] = [(Order::Pairs, 2e-4), (Order::Quads, 8e-4)];
-const INPUTS: [usize; 6] = [4, 36, 147, 588, 768, 1100];
+pub const INPUTS: [usize; 6] = [4, 36, 147, 588, 768, 1100];
 
 /// Values in -1..1.
 pub fn noise(count: usize, seed: usize) -> Vec<f32> {
@@ -40,7 +39,7 @@ pub fn bytes(count: usize, seed: usize) -> Vec<u8> {
 }
 
 /// Runs a check with this machine's instructions and with plain arrays.
-fn twice(check: impl Fn()) {
+pub fn twice(check: impl Fn()) {
     for plain in [false, true] {
         PLAIN.set(plain);
         check();
@@ -120,7 +119,7 @@ fn dense_layers_agree_with_their_twin_to_1e_5() {
 }
 
 /// Codes [outputs, inputs], scales [outputs], and the weights that they stand for.
-fn int8_matrix(outputs: usize, inputs: usize) -> (Vec<u8>, Vec<f32>, Vec<f32>) {
+pub fn int8_matrix(outputs: usize, inputs: usize) -> (Vec<u8>, Vec<f32>, Vec<f32>) {
     let codes = bytes(outputs * inputs, 1);
     let scales: Vec<f32> = noise(outputs, 6).iter().map(|s| 0.01 * s).collect();
     let rows = codes.chunks_exact(inputs).zip(&scales);
@@ -139,7 +138,7 @@ fn int8_layers_agree_with_their_twin() {
                 let panels = QuantizedPanels::int8_in(order, &scales, &codes, inputs);
                 let what = format!("int8 {order:?}");
                 check_linear(&weights, inputs, bound, &what, |x, bias, epilogue| {
-                    panels.linear(x, Inputs::Any, bias, epilogue)
+                    panels.linear(x, bias, epilogue)
                 });
             }
         }
@@ -157,7 +156,7 @@ fn largest_sums() {
         .flat_map(|(o, _)| [512, 516, 4608].map(|n| (*o, n)))
     {
         let panels = QuantizedPanels::int8_in(order, &[1.0; 4], &vec![0x80; 4 * inputs], inputs);
-        let y = panels.linear(&vec![-2.0; inputs], Inputs::Any, &[0.0; 4], Epilogue::None);
+        let y = panels.linear(&vec![-2.0; inputs], &[0.0; 4], Epilogue::None);
         let expected = 256.0 * inputs as f32;
         assert!(y.iter().all(|y| (y / expected - 1.0).abs() < 1e-5), "{y:?}");
         let scales = vec![1.0; 4 * 512 / 32];
@@ -165,78 +164,12 @@ fn largest_sums() {
             Order::Pairs => QuantizedPanels::int4_pairs(&scales, &[0; 4 * 512 / 2], 512),
             Order::Quads => QuantizedPanels::int4_quads(&scales, &[0; 4 * 512 / 2], 512).unwrap(),
         };
-        let y = panels.linear(&[3.0; 512], Inputs::Any, &[0.0; 4], Epilogue::None);
+        let y = panels.linear(&[3.0; 512], &[0.0; 4], Epilogue::None);
         assert!(
             y.iter().all(|y| (y / (-24.0 * 512.0) - 1.0).abs() < 1e-5),
             "{y:?}"
         );
     }
-}
-
-/// Activations of one piece: the twin multiplies what they are rounded to, so that nothing but sums is compared.
-#[test]
-fn activations_that_are_never_negative_are_rounded_to_7_bits() {
-    for inputs in INPUTS {
-        // The last are several blocks of rows.
-        for (rows, outputs) in [(1, 4), (13, 12), (50, 384), (1100, 4)] {
-            let (codes, scales, weights) = int8_matrix(outputs, inputs);
-            let x: Vec<f32> = noise(rows * inputs, 4).iter().map(|x| x.max(0.0)).collect();
-            let rounded: Vec<f32> = x
-                .chunks_exact(inputs)
-                .flat_map(|row| {
-                    let peak = row.iter().copied().fold(0.0, f32::max);
-                    let factor = if peak > 0.0 { SINGLE_PEAK / peak } else { 0.0 };
-                    row.iter()
-                        .map(move |x| (x * factor).round_ties_even() * (peak / SINGLE_PEAK))
-                })
-                .collect();
-            let (bias, residual) = (noise(outputs, 2), noise(rows * outputs, 5));
-            let epilogue = Epilogue::ResidualRelu {
-                residual: &residual,
-            };
-            let panels = QuantizedPanels::int8_in(Order::Quads, &scales, &codes, inputs);
-            let expected = reference::linear(&rounded, &weights, &bias, epilogue);
-            let what = format!("{rows} x {inputs} x {outputs}");
-            twice(|| {
-                let y = panels.linear(&x, Inputs::NeverNegative, &bias, epilogue);
-                check(&y, &expected, 1e-5, &what);
-                for support in [Support::One, Support::Steps] {
-                    let y = never_negative(support, &panels, &x, &bias, epilogue);
-                    check(&y, &expected, 1e-5, &format!("{what}, {support:?}"));
-                }
-            });
-        }
-    }
-    // The largest sums: all weights -128, all activations 127 steps.
-    let panels = QuantizedPanels::int8_in(Order::Quads, &[1.0; 4], &vec![0x80; 4 * 4608], 4608);
-    for support in [Support::One, Support::Steps] {
-        let y = never_negative(
-            support,
-            &panels,
-            &vec![2.0; 4608],
-            &[0.0; 4],
-            Epilogue::None,
-        );
-        assert!(
-            y.iter().all(|y| (y / (-256.0 * 4608.0) - 1.0).abs() < 1e-5),
-            "{support:?}: {y:?}"
-        );
-    }
-}
-
-/// `panels.linear` of activations that are never negative, where a machine has `support`.
-pub fn never_negative(
-    support: Support,
-    panels: &QuantizedPanels,
-    x: &[f32],
-    bias: &[f32],
-    epilogue: Epilogue<'_>,
-) -> Vec<f32> {
-    let mut ends = Ends::new(x, [panels.inputs, panels.outputs], bias, epilogue);
-    ends.inputs = Inputs::NeverNegative;
-    let mut y = vec![0.0; ends.rows * panels.outputs];
-    quads::multiply_by(support, panels, ends, &mut y);
-    y
 }
 
 /// The factor of a row that is too small for one is no number that integers could be made of.
@@ -245,7 +178,8 @@ fn rows_that_are_almost_zero_give_the_bias() {
     for (order, _) in ORDERS {
         let panels = QuantizedPanels::int8_in(order, &[1.0; 4], &bytes(4 * 36, 1), 36);
         for inputs in [Inputs::Any, Inputs::NeverNegative] {
-            let y = panels.linear(&[1e-36; 36], inputs, &[1.0; 4], Epilogue::None);
+            let panels = panels.clone().knowing(inputs);
+            let y = panels.linear(&[1e-36; 36], &[1.0; 4], Epilogue::None);
             assert_eq!(y, [1.0; 4], "{order:?}");
         }
     }
@@ -255,12 +189,7 @@ fn rows_that_are_almost_zero_give_the_bias() {
 fn rows_of_zeros_give_the_bias() {
     for (order, _) in ORDERS {
         let panels = QuantizedPanels::int8_in(order, &[1.0; 4], &bytes(4 * 36, 1), 36);
-        let y = panels.linear(
-            &[0.0; 72],
-            Inputs::Any,
-            &[1.0, 2.0, 3.0, 4.0],
-            Epilogue::None,
-        );
+        let y = panels.linear(&[0.0; 72], &[1.0, 2.0, 3.0, 4.0], Epilogue::None);
         assert_eq!(y, [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
     }
 }
