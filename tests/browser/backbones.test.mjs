@@ -15,8 +15,9 @@ const TOLERANCE = 2e-4;
 const TOLERANCE_4_BITS = 3e-4;
 /** The same for 8-bit and 4-bit weights by relaxed SIMD, which rounds activations to 14 bits. */
 const TOLERANCE_14_BITS = 4e-4;
-/** And of tokens to 8 bits, where a model says that these suffice, which for a toy it just does. */
-const TOLERANCE_8_BITS = 1e-2;
+/** Errors of scores relative to their spread: by tokens of 8 bits (.017 and .007 were measured, toys being narrow), and else. */
+const SHARE_8_BITS = 0.03;
+const SHARE_OTHERWISE = 5e-4;
 /** And in a ResNet's blocks to 7 bits: .006 was measured with eight channels, scores lying .1 apart. */
 const TOLERANCE_7_BITS = 1e-2;
 let browser, server, site, images;
@@ -134,7 +135,7 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
 }
 
 for (const [backbone, precision] of [["toy-p14", "int8"], ["toy-clip", "int4"]]) {
-  test(`${backbone} in ${precision} whose tokens are rounded to 8 bits: scores on cpu are near the native tool's, on webgpu they are those`, async () => {
+  test(`${backbone} in ${precision} whose tokens are rounded to 8 bits: scores on cpu are near the native tool's, on webgpu they are those`, async (t) => {
     const name = `${backbone}-${precision}-rounded`;
     const model = join(site.folder, `${name}-model`);
     run("toy-model", "--backbone", backbone, "--precision", precision, "--eight-bits", "--out", model);
@@ -144,18 +145,22 @@ for (const [backbone, precision] of [["toy-p14", "int8"], ["toy-clip", "int4"]])
     server.faults.delete("/worker.js");
     for (const device of ["cpu", "webgpu"]) {
       await openIndex(page, `${server.url}/${name}/manifest.json`, { device });
-      let furthest = 0;
+      let errors = 0, spread = 0;
       for (const [i, image] of images.entries()) {
         const result = await attribute(page, `${server.url}/demo/queries/${image.split("/").at(-1)}`, { topK: 600 });
         assert.equal(result.error, undefined, result.message);
         const scores = new Map(result.hits.map((hit) => [hit.id, hit.score]));
-        for (const hit of expected[i].hits) furthest = Math.max(furthest, Math.abs(scores.get(hit.id) - hit.score));
+        const mean = expected[i].hits.reduce((sum, hit) => sum + hit.score, 0) / 600;
+        for (const hit of expected[i].hits) {
+          errors += (scores.get(hit.id) - hit.score) ** 2;
+          spread += (hit.score - mean) ** 2;
+        }
       }
-      const tolerance = device === "cpu" ? TOLERANCE_8_BITS : precision === "int4" ? TOLERANCE_4_BITS : TOLERANCE;
-      assert.ok(furthest < tolerance, `${device}: ${furthest}`);
-      console.log(`${name}: scores on ${device} within ${furthest} of the tool's`);
-      // This machine may multiply in pairs, which keep all bits.
-      if (device === "cpu" && furthest < TOLERANCE_14_BITS) console.log("skipped: bytes of tokens, which this machine has no instruction for");
+      const share = Math.sqrt(errors / spread);
+      const what = `${name} on ${device}: errors of scores are ${share.toFixed(5)} of their spread`;
+      t.diagnostic(what);
+      assert.ok(share < (device === "cpu" ? SHARE_8_BITS : SHARE_OTHERWISE), what);
+      if (device === "cpu" && share < SHARE_OTHERWISE) t.diagnostic("skipped: tokens of 8 bits, which this machine has no instruction for");
     }
     await context.close();
   });

@@ -1,7 +1,7 @@
 //! Activations of one piece against their plain twins. These multiply what activations are rounded to, so that nothing but
 //! sums is compared.
 
-use super::activations::{BYTE_PEAK, SINGLE_PEAK};
+use super::activations::ONE_PEAK;
 use super::linear::Ends;
 use super::panels::Order;
 use super::quad_simd::{Bytes, Support};
@@ -32,14 +32,14 @@ pub fn product(
     y
 }
 
-/// Rows of `x` in steps of their largest magnitude, of which that has `whole`.
-fn rounded(x: &[f32], inputs: usize, whole: f32) -> Vec<f32> {
+/// Rows of `x` in the steps of one piece.
+fn rounded(x: &[f32], inputs: usize) -> Vec<f32> {
     let rows = x.chunks_exact(inputs);
     let rounded = rows.flat_map(|row| {
         let peak = row.iter().fold(0.0, |peak: f32, x| peak.max(x.abs()));
-        let factor = if peak > 0.0 { whole / peak } else { 0.0 };
+        let factor = if peak > 0.0 { ONE_PEAK / peak } else { 0.0 };
         row.iter()
-            .map(move |x| (x * factor).round_ties_even() * (peak / whole))
+            .map(move |x| (x * factor).round_ties_even() * (peak / ONE_PEAK))
     });
     rounded.collect()
 }
@@ -56,7 +56,7 @@ fn activations_that_are_never_negative_are_rounded_to_7_bits() {
             };
             let known = Inputs::NeverNegative;
             let panels = QuantizedPanels::int8_in(Order::Quads, &scales, &codes, inputs);
-            let expected = rounded(&x, inputs, SINGLE_PEAK);
+            let expected = rounded(&x, inputs);
             let expected = reference::linear(&expected, &weights, &bias, epilogue);
             let what = format!("{rows} x {inputs} x {outputs}");
             twice(|| {
@@ -86,7 +86,7 @@ fn tokens_are_rounded_to_8_bits_but_for_the_first() {
             };
             let panels = QuantizedPanels::int8_in(Order::Quads, &scales, &codes, inputs);
             let mut expected = x[..inputs].to_vec();
-            expected.extend(rounded(&x[inputs..], inputs, BYTE_PEAK));
+            expected.extend(rounded(&x[inputs..], inputs));
             let expected = reference::linear(&expected, &weights, &bias, epilogue);
             let (class, others) = expected.split_at(outputs);
             for bytes in [Bytes::Unsigned, Bytes::Signed] {

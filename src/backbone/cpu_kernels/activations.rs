@@ -1,8 +1,8 @@
 //! How the rows that enter a matrix in quads become integers, for each form that the instructions multiply.
 //!
 //! A form rounds a row to steps of its largest magnitude, packs four of the integers in each word, and says what sums begin with
-//! so that they come out as the sums of products. Invariant: pieces of seven bits are within 0..=127, where the relaxed
-//! instruction is exact on all machines; bytes are made for one of its two readings alone.
+//! so that they come out as the sums of products. Invariant: pieces are within 0..=127, where the relaxed instruction is exact on
+//! all machines, but for bytes of either sign, which are made as this machine reads them.
 
 use super::linear::{inverse, largest};
 use super::quad_simd::QuadSimd;
@@ -11,11 +11,9 @@ use super::simd::LANES;
 
 /// Largest magnitude of an activation of two pieces as an integer.
 const PEAK: f32 = 8191.0;
-/// Largest activation of one piece that is never negative.
-pub const SINGLE_PEAK: f32 = 127.0;
-const _: () = assert!(SINGLE_PEAK < 128.0, "the instruction takes seven bits");
-/// Largest magnitude of an activation of one byte.
-pub const BYTE_PEAK: f32 = 127.0;
+/// Largest magnitude of an activation of one piece.
+pub const ONE_PEAK: f32 = 127.0;
+const _: () = assert!(ONE_PEAK < 128.0, "the instruction takes seven bits");
 /// What the high pieces are too large by.
 pub const HIGH_OFFSET: i32 = 64;
 /// What unsigned bytes are too large by.
@@ -31,11 +29,12 @@ pub trait Activations<const R: usize> {
 
     /// Rounds a row to integers, `x = step * code`, and stores them as row `r` of `tile` [K / 4, R]; returns the step.
     /// Inputs beyond the row are whatever: their weights are zero.
-    fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [Self::Word]) -> f32;
+    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [Self::Word]) -> f32;
     /// What the sums begin with, [segments, 8], of `panel` i8 [2, K / 4, 4, 4]; `to` holds zeros or another panel's.
-    fn starts<S: QuadSimd>(s: S, panel: &[i8], segment: usize, to: &mut [i32]);
+    fn starts<S: QuadSimd>(&self, s: S, panel: &[i8], segment: usize, to: &mut [i32]);
     /// Adds the products of `rows` [K / 4] and half a panel to one side of `to`, without the rows' steps.
     fn multiply<S: QuadSimd>(
+        &self,
         s: S,
         rows: &[[Self::Word; R]],
         half: Half<'_>,
@@ -44,23 +43,23 @@ pub trait Activations<const R: usize> {
 }
 
 /// Of either sign, in two pieces.
-pub struct Signed;
+pub struct TwoPieces;
 
-impl Activations<ROWS> for Signed {
+impl Activations<ROWS> for TwoPieces {
     type Word = Pieces;
 
     #[inline(always)]
-    fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [Pieces]) -> f32 {
-        store_row(s, x, r, tile.as_chunks_mut::<ROWS>().0, PEAK, |x| {
-            s.split(x)
-        })
+    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [Pieces]) -> f32 {
+        let tile = tile.as_chunks_mut::<ROWS>().0;
+        store_row(s, x, r, tile, PEAK, |x| s.split(x))
     }
     #[inline(always)]
-    fn starts<S: QuadSimd>(s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
+    fn starts<S: QuadSimd>(&self, s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
         starts(s, panel, segment, -HIGH_OFFSET, to);
     }
     #[inline(always)]
     fn multiply<S: QuadSimd>(
+        &self,
         s: S,
         rows: &[[Pieces; ROWS]],
         half: Half<'_>,
@@ -70,49 +69,39 @@ impl Activations<ROWS> for Signed {
     }
 }
 
-/// Never negative, in one piece; multiplied by one instruction, or in steps.
-pub struct Single<const ONE: bool>;
-
-impl<const R: usize, const ONE: bool> Activations<R> for Single<ONE> {
-    type Word = u32;
-
-    #[inline(always)]
-    fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [u32]) -> f32 {
-        let tile = tile.as_chunks_mut::<R>().0;
-        store_row(s, x, r, tile, SINGLE_PEAK, |x| s.pack(x))
-    }
-    #[inline(always)]
-    fn starts<S: QuadSimd>(_: S, _: &[i8], _: usize, _: &mut [i32]) {}
-    #[inline(always)]
-    fn multiply<S: QuadSimd>(s: S, rows: &[[u32; R]], half: Half<'_>, to: &mut [[f32; LANES]; R]) {
-        s.multiply_single::<R, ONE>(rows, half, to);
-    }
+/// In one byte, multiplied by ONE instruction or in steps.
+pub struct OnePiece<const ONE: bool> {
+    /// Of either sign, where the instruction reads bytes as unsigned: 128 is added.
+    pub shifted: bool,
 }
 
-/// Of either sign, in one byte, which the instruction reads as UNSIGNED or as signed.
-pub struct OneByte<const UNSIGNED: bool>;
-
-impl<const R: usize, const UNSIGNED: bool> Activations<R> for OneByte<UNSIGNED> {
+impl<const R: usize, const ONE: bool> Activations<R> for OnePiece<ONE> {
     type Word = u32;
 
     #[inline(always)]
-    fn store_row<S: QuadSimd>(s: S, x: &[f32], r: usize, tile: &mut [u32]) -> f32 {
+    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [u32]) -> f32 {
         let tile = tile.as_chunks_mut::<R>().0;
         // The sign's bit turned over is 128 added.
-        let turned = if UNSIGNED { 0x8080_8080 } else { 0 };
-        store_row(s, x, r, tile, BYTE_PEAK, |x| {
-            s.pack_signed(x).map(|word| word ^ turned)
+        let turned = if self.shifted { 0x8080_8080 } else { 0 };
+        store_row(s, x, r, tile, ONE_PEAK, |x| {
+            s.pack(x).map(|word| word ^ turned)
         })
     }
     #[inline(always)]
-    fn starts<S: QuadSimd>(s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
-        if UNSIGNED {
+    fn starts<S: QuadSimd>(&self, s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
+        if self.shifted {
             starts(s, panel, segment, -BYTE_OFFSET, to);
         }
     }
     #[inline(always)]
-    fn multiply<S: QuadSimd>(s: S, rows: &[[u32; R]], half: Half<'_>, to: &mut [[f32; LANES]; R]) {
-        s.multiply_single::<R, true>(rows, half, to);
+    fn multiply<S: QuadSimd>(
+        &self,
+        s: S,
+        rows: &[[u32; R]],
+        half: Half<'_>,
+        to: &mut [[f32; LANES]; R],
+    ) {
+        s.multiply_single::<R, ONE>(rows, half, to);
     }
 }
 

@@ -24,10 +24,8 @@ pub trait QuadSimd: Simd {
     fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]);
     /// Rounds eight activations within -8191..=8191 and splits them.
     fn split(self, x: Self::F) -> [Pieces; 2];
-    /// Rounds eight activations within 0..=127, four to a word, the first in the lowest byte.
+    /// Rounds eight activations within -127..=127 to i8, four to a word, the first in the lowest byte.
     fn pack(self, x: Self::F) -> [u32; 2];
-    /// Rounds eight activations within -127..=127 likewise, as i8.
-    fn pack_signed(self, x: Self::F) -> [u32; 2];
     /// 4-bit codes times the multiples of their outputs as quads [8, 4, 4], group by group, while there are all three.
     fn widen(self, codes: &[GroupCodes], multiples: &[[i8; HALF]], to: &mut [GroupQuads]);
     /// [`multiply_half`], and a function of its own where that helps to keep the sums in registers.
@@ -172,11 +170,6 @@ impl QuadSimd for Plain {
     }
     #[inline(always)]
     fn pack(self, x: Self::F) -> [u32; 2] {
-        let x = x.map(|x| x.round_ties_even() as u8);
-        [0, 4].map(|first| u32::from_le_bytes(std::array::from_fn(|i| x[first + i])))
-    }
-    #[inline(always)]
-    fn pack_signed(self, x: Self::F) -> [u32; 2] {
         let x = x.map(|x| x.round_ties_even() as i8 as u8);
         [0, 4].map(|first| u32::from_le_bytes(std::array::from_fn(|i| x[first + i])))
     }

@@ -132,16 +132,6 @@ impl QuadSimd for Wasm128 {
     fn pack(self, x: Two) -> [u32; 2] {
         let x = self.round(x).map(integers);
         let words = i16x8_narrow_i32x4(x.0, x.1);
-        let words = u8x16_narrow_i16x8(words, words);
-        [
-            u32x4_extract_lane::<0>(words),
-            u32x4_extract_lane::<1>(words),
-        ]
-    }
-    #[inline(always)]
-    fn pack_signed(self, x: Two) -> [u32; 2] {
-        let x = self.round(x).map(integers);
-        let words = i16x8_narrow_i32x4(x.0, x.1);
         let words = i8x16_narrow_i16x8(words, words);
         [
             u32x4_extract_lane::<0>(words),

@@ -12,9 +12,8 @@
 //! as signed on others, which is tried out. Invariants: those of `panels` and `activations`.
 
 use std::hint::black_box;
-use std::marker::PhantomData;
 
-use super::activations::{Activations, OneByte, Pieces, Signed, Single};
+use super::activations::{Activations, OnePiece, Pieces, TwoPieces};
 use super::linear::{Ends, Inputs, PANEL_BYTES, block_rows};
 use super::panels::QuantizedPanels;
 use super::quad_simd::{Bytes, QuadKernel, QuadSimd, Support, dispatch, support};
@@ -56,31 +55,39 @@ pub(super) fn multiply_by(
     ends: Ends<'_>,
     y: &mut [f32],
 ) {
+    let two = |ends, y: &mut [f32]| run::<_, ROWS>(TwoPieces, matrix, ends, y);
+    let one = |shifted, ends, y: &mut [f32]| {
+        run::<_, SINGLE_ROWS>(OnePiece::<true> { shifted }, matrix, ends, y);
+    };
     match (matrix.known, support) {
         (Inputs::NeverNegative, Support::Steps) => {
-            run::<Single<false>, STEPS_ROWS>(matrix, ends, y)
+            run::<_, STEPS_ROWS>(OnePiece::<false> { shifted: false }, matrix, ends, y);
         }
-        (Inputs::NeverNegative, _) => run::<Single<true>, SINGLE_ROWS>(matrix, ends, y),
+        (Inputs::NeverNegative, _) => one(false, ends, y),
         (Inputs::Tokens, Support::One(bytes)) => {
             // What the class token loses would be the feature's loss.
-            let [class, patches] = ends.split_at(1);
+            let [class, others] = ends.split_at(1);
             let (y, behind) = y.split_at_mut(class.rows * matrix.outputs);
-            run::<Signed, ROWS>(matrix, class, y);
-            match bytes {
-                Bytes::Unsigned => run::<OneByte<true>, SINGLE_ROWS>(matrix, patches, behind),
-                Bytes::Signed => run::<OneByte<false>, SINGLE_ROWS>(matrix, patches, behind),
-            }
+            two(class, y);
+            one(bytes == Bytes::Unsigned, others, behind);
         }
-        (Inputs::Tokens | Inputs::Any, _) => run::<Signed, ROWS>(matrix, ends, y),
+        (Inputs::Tokens | Inputs::Any, _) => two(ends, y),
     }
 }
 
-fn run<A: Activations<R>, const R: usize>(matrix: &QuantizedPanels, ends: Ends<'_>, y: &mut [f32]) {
+// Inlined twice, it would be as long again.
+#[inline(never)]
+fn run<A: Activations<R>, const R: usize>(
+    form: A,
+    matrix: &QuantizedPanels,
+    ends: Ends<'_>,
+    y: &mut [f32],
+) {
     dispatch(Product::<A, R> {
         matrix,
         ends,
         y,
-        form: PhantomData,
+        form,
     });
 }
 
@@ -88,14 +95,17 @@ struct Product<'a, A, const R: usize> {
     matrix: &'a QuantizedPanels,
     ends: Ends<'a>,
     y: &'a mut [f32],
-    form: PhantomData<A>,
+    form: A,
 }
 
 impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
     #[inline(always)]
     fn run<S: QuadSimd>(self, s: S) {
         let Self {
-            matrix, ends, y, ..
+            matrix,
+            ends,
+            y,
+            form,
         } = self;
         let padded = matrix.padded;
         let block = block_rows(padded / 4 * size_of::<A::Word>(), R).min(ends.rows);
@@ -112,7 +122,7 @@ impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
             let rows = block.min(ends.rows - top);
             for (row, x) in x.chunks_exact(matrix.inputs).take(rows).enumerate() {
                 let tile = &mut pieces[row / R * tile_len..][..tile_len];
-                steps[row] = A::store_row(s, x, row % R, tile);
+                steps[row] = form.store_row(s, x, row % R, tile);
             }
             for first in (0..panels).step_by(group) {
                 let group = group.min(panels - first);
@@ -122,7 +132,7 @@ impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
                     .chunks_exact(panel_len)
                     .zip(sums.chunks_exact_mut(sums_len))
                 {
-                    A::starts(s, panel, matrix.segment, sums);
+                    form.starts(s, panel, matrix.segment, sums);
                 }
                 for row in (0..rows).step_by(R) {
                     let xs = &pieces[row / R * tile_len..][..tile_len];
@@ -141,7 +151,7 @@ impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
                                 segment: matrix.segment,
                                 side,
                             };
-                            A::multiply(s, xs.as_chunks().0, half, &mut totals);
+                            form.multiply(s, xs.as_chunks().0, half, &mut totals);
                         }
                         let mut tile = totals.map(|sums| s.load(&sums));
                         for (sums, step) in tile.iter_mut().zip(&steps[row..]) {
