@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use burn::tensor::{Device, Tensor};
 
 use super::assembly::Layers;
-use super::entering::{Entering, Moments, Peaks};
+use super::entering::{Entering, Moments, Spans};
 use super::matrix::{Feedback, QuantizedMatrix};
 use super::pack::{Encoded, Precision};
 use super::reference::linear::transposed;
@@ -136,12 +136,12 @@ impl<'a> Sampled<'a> {
                     let block = self
                         .assembly(&values, &quantized)
                         .vit_block(config, self.passed)?;
-                    let peaks = Peaks::default();
+                    let spans = Spans::default();
                     for x in &mut x {
-                        let tap = &mut |name: &str, x: &Tensor<3>| peaks.add(name, x);
+                        let tap = &mut |name: &str, x: &Tensor<3>| spans.add(name, x);
                         *x = block.forward(x.clone(), config, false, tap);
                     }
-                    self.mark(&prefix, &values, &seen, &peaks)?;
+                    self.mark(&prefix, &values, &seen, &spans)?;
                     self.passed += 1;
                 } else if name == "head.weight" {
                     let stage = self.stage("head.");
@@ -274,15 +274,15 @@ impl<'a> Sampled<'a> {
     }
 
     /// Marks the matrices of a block that take their inputs in 8 bits as well.
-    fn mark(&mut self, prefix: &str, values: &Values, seen: &Seen, peaks: &Peaks) -> Result<()> {
+    fn mark(&mut self, prefix: &str, values: &Values, seen: &Seen, spans: &Spans) -> Result<()> {
         for (layer, entering) in seen {
             let name = format!("{prefix}{layer}.weight");
             let (Some(encoded), Some(values)) = (self.ready.get_mut(&name), values.get(&name))
             else {
                 continue;
             };
-            let peak = peaks.mean_square(layer)?;
-            if entering.fit_eight_bits(peak, values, &self.device)? {
+            let span = spans.mean_square(layer)?;
+            if entering.fit_eight_bits(span, values, &self.device)? {
                 encoded.activations = Some(EIGHT_BITS);
             }
         }

@@ -1,42 +1,54 @@
 //! How the rows that enter a matrix in quads become integers, for each form that the instructions multiply.
 //!
-//! A form rounds a row to steps of its largest magnitude, packs four of the integers in each word, and says what sums begin with
-//! so that they come out as the sums of products. Invariant: pieces are within 0..=127, where the relaxed instruction is exact on
-//! all machines, but for bytes of either sign, which are made as this machine reads them.
+//! A form rounds a row to steps of its size, packs four of the integers in each word, and says what sums begin with so that
+//! they come out as the sums of products. Invariant: pieces are within 0..=127, where the relaxed instruction is exact on all
+//! machines, but for whole bytes, which are made as this machine reads them.
 
 use super::linear::{inverse, largest};
-use super::quad_simd::QuadSimd;
+use super::quad_simd::{Bytes, QuadSimd};
 use super::quads::{HALF, Half, ROWS};
 use super::simd::LANES;
 
 /// Largest magnitude of an activation of two pieces as an integer.
 const PEAK: f32 = 8191.0;
-/// Largest magnitude of an activation of one piece.
-pub const ONE_PEAK: f32 = 127.0;
-const _: () = assert!(ONE_PEAK < 128.0, "the instruction takes seven bits");
+/// Steps of a byte's span. One less than there are, as both of its ends are rounded.
+pub const STEPS: f32 = 254.0;
+/// Largest activation of seven bits.
+pub const SEVEN_BITS: f32 = 127.0;
+const _: () = assert!(SEVEN_BITS < 128.0, "the instructions take seven bits");
 /// What the high pieces are too large by.
 pub const HIGH_OFFSET: i32 = 64;
-/// What unsigned bytes are too large by.
+/// What signed bytes are too small by.
 const BYTE_OFFSET: i32 = 128;
 
 /// Pieces of four activations: the low ones, then the high ones, the first activation in the lowest byte.
 pub type Pieces = [u32; 2];
+
+/// What a row's integers stand for: `x = step * (code + offset)`.
+#[derive(Clone, Copy, Default)]
+pub struct Row {
+    pub step: f32,
+    /// Of forms whose sums begin with the sums of weights: what these are times.
+    pub offset: i32,
+}
 
 /// How activations become integers, in tiles of R rows.
 pub trait Activations<const R: usize> {
     /// Of four activations.
     type Word: Copy + Default;
 
-    /// Rounds a row to integers, `x = step * code`, and stores them as row `r` of `tile` [K / 4, R]; returns the step.
-    /// Inputs beyond the row are whatever: their weights are zero.
-    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [Self::Word]) -> f32;
-    /// What the sums begin with, [segments, 8], of `panel` i8 [2, K / 4, 4, 4]; `to` holds zeros or another panel's.
+    /// Rounds a row to integers and stores them as row `r` of `tile` [K / 4, R]. Inputs beyond the row are whatever: their
+    /// weights are zero.
+    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [Self::Word]) -> Row;
+    /// What the sums begin with, [segments, 8], of `panel` i8 [2, K / 4, 4, 4], without the rows' offsets; `to` holds zeros or
+    /// another panel's.
     fn starts<S: QuadSimd>(&self, s: S, panel: &[i8], segment: usize, to: &mut [i32]);
     /// Adds the products of `rows` [K / 4] and half a panel to one side of `to`, without the rows' steps.
     fn multiply<S: QuadSimd>(
         &self,
         s: S,
         rows: &[[Self::Word; R]],
+        offsets: &[i32; R],
         half: Half<'_>,
         to: &mut [[f32; LANES]; R],
     );
@@ -49,9 +61,14 @@ impl Activations<ROWS> for TwoPieces {
     type Word = Pieces;
 
     #[inline(always)]
-    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [Pieces]) -> f32 {
+    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [Pieces]) -> Row {
+        let peak = largest(s, x);
         let tile = tile.as_chunks_mut::<ROWS>().0;
-        store_row(s, x, r, tile, PEAK, |x| s.split(x))
+        store_row(s, x, r, tile, inverse(PEAK, peak), |x| s.split(x));
+        Row {
+            step: peak / PEAK,
+            offset: 0,
+        }
     }
     #[inline(always)]
     fn starts<S: QuadSimd>(&self, s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
@@ -62,6 +79,7 @@ impl Activations<ROWS> for TwoPieces {
         &self,
         s: S,
         rows: &[[Pieces; ROWS]],
+        _: &[i32; ROWS],
         half: Half<'_>,
         to: &mut [[f32; LANES]; ROWS],
     ) {
@@ -69,39 +87,76 @@ impl Activations<ROWS> for TwoPieces {
     }
 }
 
-/// In one byte, multiplied by ONE instruction or in steps.
-pub struct OnePiece<const ONE: bool> {
-    /// Of either sign, where the instruction reads bytes as unsigned: 128 is added.
-    pub shifted: bool,
-}
+/// In one byte, from the least of a row or 0 to its largest or 0, multiplied by one instruction that reads it so.
+pub struct Byte(pub Bytes);
 
-impl<const R: usize, const ONE: bool> Activations<R> for OnePiece<ONE> {
+impl<const R: usize> Activations<R> for Byte {
     type Word = u32;
 
     #[inline(always)]
-    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [u32]) -> f32 {
-        let tile = tile.as_chunks_mut::<R>().0;
-        // The sign's bit turned over is 128 added.
-        let turned = if self.shifted { 0x8080_8080 } else { 0 };
-        store_row(s, x, r, tile, ONE_PEAK, |x| {
-            s.pack(x).map(|word| word ^ turned)
-        })
+    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [u32]) -> Row {
+        let [below, above] = extent(s, x);
+        let span = below + above;
+        let inverse = inverse(STEPS, span);
+        let zero = (below * inverse).round_ties_even() as i32;
+        // The sign's bit turned over is 128 less.
+        let (turned, less) = match self.0 {
+            Bytes::Unsigned => (0, 0),
+            Bytes::Signed => (0x8080_8080, BYTE_OFFSET),
+        };
+        store_row(s, x, r, tile.as_chunks_mut::<R>().0, inverse, |x| {
+            s.pack(x, zero).map(|word| word ^ turned)
+        });
+        Row {
+            step: span / STEPS,
+            offset: less - zero,
+        }
     }
     #[inline(always)]
     fn starts<S: QuadSimd>(&self, s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
-        if self.shifted {
-            starts(s, panel, segment, -BYTE_OFFSET, to);
-        }
+        starts(s, panel, segment, 1, to);
     }
     #[inline(always)]
     fn multiply<S: QuadSimd>(
         &self,
         s: S,
         rows: &[[u32; R]],
+        offsets: &[i32; R],
         half: Half<'_>,
         to: &mut [[f32; LANES]; R],
     ) {
-        s.multiply_single::<R, ONE>(rows, half, to);
+        s.multiply_single::<R, true>(rows, offsets, half, to);
+    }
+}
+
+/// Never negative, in seven bits, multiplied in steps.
+pub struct SevenBits;
+
+impl<const R: usize> Activations<R> for SevenBits {
+    type Word = u32;
+
+    #[inline(always)]
+    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [u32]) -> Row {
+        let peak = largest(s, x);
+        let tile = tile.as_chunks_mut::<R>().0;
+        store_row(s, x, r, tile, inverse(SEVEN_BITS, peak), |x| s.pack(x, 0));
+        Row {
+            step: peak / SEVEN_BITS,
+            offset: 0,
+        }
+    }
+    #[inline(always)]
+    fn starts<S: QuadSimd>(&self, _: S, _: &[i8], _: usize, _: &mut [i32]) {}
+    #[inline(always)]
+    fn multiply<S: QuadSimd>(
+        &self,
+        s: S,
+        rows: &[[u32; R]],
+        offsets: &[i32; R],
+        half: Half<'_>,
+        to: &mut [[f32; LANES]; R],
+    ) {
+        s.multiply_single::<R, false>(rows, offsets, half, to);
     }
 }
 
@@ -123,22 +178,33 @@ fn starts<S: QuadSimd>(s: S, panel: &[i8], segment: usize, factor: i32, to: &mut
     }
 }
 
-/// Rounds a row so that its largest magnitude becomes `whole`, as row `r` of `tile` [K / 4]; returns the step.
+/// How far a row reaches below 0, and above.
+#[inline(always)]
+fn extent<S: QuadSimd>(s: S, x: &[f32]) -> [f32; 2] {
+    let zero = s.splat(0.0);
+    let (mut below, mut above) = (zero, zero);
+    for x in x.chunks(LANES) {
+        let x = s.load_part(x);
+        above = s.max(above, x);
+        below = s.max(below, s.sub(zero, x));
+    }
+    [s.largest(below), s.largest(above)]
+}
+
+/// Stores the words of a row times `factor` as row `r` of `tile` [K / 4].
 #[inline(always)]
 fn store_row<S: QuadSimd, W, const R: usize>(
     s: S,
     x: &[f32],
     r: usize,
     tile: &mut [[W; R]],
-    whole: f32,
+    factor: f32,
     words: impl Fn(S::F) -> [W; 2],
-) -> f32 {
-    let peak = largest(s, x);
-    let inverse = s.splat(inverse(whole, peak));
+) {
+    let factor = s.splat(factor);
     for (x, to) in x.chunks(LANES).zip(tile.chunks_mut(2)) {
-        for (to, word) in to.iter_mut().zip(words(s.mul(s.load_part(x), inverse))) {
+        for (to, word) in to.iter_mut().zip(words(s.mul(s.load_part(x), factor))) {
             to[r] = word;
         }
     }
-    peak / whole
 }

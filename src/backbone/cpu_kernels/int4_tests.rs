@@ -71,7 +71,7 @@ fn int4_quads_are_those_of_the_same_weights_in_8_bits() {
             [&four, &eight].map(|matrix| matrix.linear(&x, &noise(outputs, 2), Epilogue::None));
         check(&y, &expected, bound, "any");
         let x: Vec<f32> = x.iter().map(|x| x.max(0.0)).collect();
-        for support in FORMS {
+        for (support, _) in FORMS {
             let [y, expected] = [&four, &eight].map(|matrix| {
                 let (known, bias) = (Inputs::NeverNegative, noise(outputs, 2));
                 product(support, matrix, known, &x, &bias, Epilogue::None)

@@ -14,6 +14,7 @@ pub trait QuadSimd: Simd {
 
     fn load_sums(self, from: &[i32; HALF]) -> Self::Q;
     fn store_sums(self, sums: Self::Q, to: &mut [i32; HALF]);
+    fn times(self, sums: Self::Q, by: i32) -> Self::Q;
     fn load_quads(self, from: &[i8; 4 * HALF]) -> Self::B;
     /// `acc + sum_i w[..][i] * x[i]`; `x` holds four values, the first in the lowest byte: within 0..=127, or bytes as this
     /// machine reads them ([`Bytes`]).
@@ -24,8 +25,8 @@ pub trait QuadSimd: Simd {
     fn add_scaled(self, low: Self::Q, high: Self::Q, scale: &[f32; HALF], to: &mut [f32; HALF]);
     /// Rounds eight activations within -8191..=8191 and splits them.
     fn split(self, x: Self::F) -> [Pieces; 2];
-    /// Rounds eight activations within -127..=127 to i8, four to a word, the first in the lowest byte.
-    fn pack(self, x: Self::F) -> [u32; 2];
+    /// Rounds eight activations, adds `zero` and stops at 0 and 255; four to a word, the first in the lowest byte.
+    fn pack(self, x: Self::F, zero: i32) -> [u32; 2];
     /// 4-bit codes times the multiples of their outputs as quads [8, 4, 4], group by group, while there are all three.
     fn widen(self, codes: &[GroupCodes], multiples: &[[i8; HALF]], to: &mut [GroupQuads]);
     /// [`multiply_half`], and a function of its own where that helps to keep the sums in registers.
@@ -34,6 +35,7 @@ pub trait QuadSimd: Simd {
     fn multiply_single<const R: usize, const ONE: bool>(
         self,
         rows: &[[u32; R]],
+        offsets: &[i32; R],
         half: Half<'_>,
         to: &mut [[f32; LANES]; R],
     );
@@ -101,6 +103,10 @@ impl QuadSimd for Plain {
         *to = sums;
     }
     #[inline(always)]
+    fn times(self, sums: Self::Q, by: i32) -> Self::Q {
+        sums.map(|sum| sum * by)
+    }
+    #[inline(always)]
     fn load_quads(self, from: &[i8; 4 * HALF]) -> Self::B {
         *from
     }
@@ -163,14 +169,15 @@ impl QuadSimd for Plain {
     fn multiply_single<const R: usize, const ONE: bool>(
         self,
         rows: &[[u32; R]],
+        offsets: &[i32; R],
         half: Half<'_>,
         to: &mut [[f32; LANES]; R],
     ) {
-        multiply_single::<_, R, ONE>(self, rows, half, to);
+        multiply_single::<_, R, ONE>(self, rows, offsets, half, to);
     }
     #[inline(always)]
-    fn pack(self, x: Self::F) -> [u32; 2] {
-        let x = x.map(|x| x.round_ties_even() as i8 as u8);
+    fn pack(self, x: Self::F, zero: i32) -> [u32; 2] {
+        let x = x.map(|x| (x.round_ties_even() as i32 + zero).clamp(0, 255) as u8);
         [0, 4].map(|first| u32::from_le_bytes(std::array::from_fn(|i| x[first + i])))
     }
     #[inline(always)]

@@ -53,6 +53,10 @@ impl QuadSimd for Wasm128 {
         unsafe { v128_store(to.as_mut_ptr().cast(), sums) }
     }
     #[inline(always)]
+    fn times(self, sums: v128, by: i32) -> v128 {
+        i32x4_mul(sums, i32x4_splat(by))
+    }
+    #[inline(always)]
     fn load_quads(self, from: &[i8; 16]) -> v128 {
         // SAFETY: 16 bytes; v128 loads take any alignment.
         unsafe { v128_load(from.as_ptr().cast()) }
@@ -113,6 +117,7 @@ impl QuadSimd for Wasm128 {
     fn multiply_single<const R: usize, const ONE: bool>(
         self,
         rows: &[[u32; R]],
+        offsets: &[i32; R],
         half: Half<'_>,
         to: &mut [[f32; LANES]; R],
     ) {
@@ -121,18 +126,21 @@ impl QuadSimd for Wasm128 {
         #[inline(never)]
         fn compiled<const R: usize, const ONE: bool>(
             rows: &[[u32; R]],
+            offsets: &[i32; R],
             half: Half<'_>,
             to: &mut [[f32; LANES]; R],
         ) {
-            quads::multiply_single::<_, R, ONE>(Wasm128, rows, half, to);
+            quads::multiply_single::<_, R, ONE>(Wasm128, rows, offsets, half, to);
         }
-        compiled::<R, ONE>(rows, half, to);
+        compiled::<R, ONE>(rows, offsets, half, to);
     }
     #[inline(always)]
-    fn pack(self, x: Two) -> [u32; 2] {
-        let x = self.round(x).map(integers);
+    fn pack(self, x: Two, zero: i32) -> [u32; 2] {
+        let x = self
+            .round(x)
+            .map(|x| i32x4_add(integers(x), i32x4_splat(zero)));
         let words = i16x8_narrow_i32x4(x.0, x.1);
-        let words = i8x16_narrow_i16x8(words, words);
+        let words = u8x16_narrow_i16x8(words, words);
         [
             u32x4_extract_lane::<0>(words),
             u32x4_extract_lane::<1>(words),

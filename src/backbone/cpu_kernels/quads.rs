@@ -6,17 +6,18 @@
 //! -8191..=8191 of its row's largest magnitude, and `x + 8192` is taken in two pieces of seven bits, so that
 //! `x = 128 (high - 64) + low`: the sums of the high pieces begin at -64 times the sum of the weights. All that is exact
 //! in i32, so the result differs from the f32 product of the same weights by the rounding of x alone, about 4e-4 of its
-//! size. Two kinds of activations are taken in one piece, for half the work. Those that are never negative, in a ResNet's
-//! blocks, are rounded to seven bits, by 4e-3 of their row's largest. Tokens other than the class token, where 8 bits suffice by what
-//! samples showed, are taken in bytes of either sign if the instruction is one: it reads them as unsigned on some machines and
-//! as signed on others, which is tried out. Invariants: those of `panels` and `activations`.
+//! size. Two kinds of activations are taken in one piece, for half the work: those that are never negative, in a ResNet's
+//! blocks, and tokens other than the class token where 8 bits suffice by what samples showed. Where the instruction is one, they
+//! are bytes, which it reads as unsigned on some machines and as signed on others, as is tried out: a byte stands for a step more
+//! than the one below, and a row's 254 steps reach from its least value to its largest. In two instructions, those that are
+//! never negative have seven bits. Invariants: those of `panels` and `activations`.
 
 use std::hint::black_box;
 
-use super::activations::{Activations, OnePiece, Pieces, TwoPieces};
+use super::activations::{Activations, Byte, Pieces, Row, SevenBits, TwoPieces};
 use super::linear::{Ends, Inputs, PANEL_BYTES, block_rows};
 use super::panels::QuantizedPanels;
-use super::quad_simd::{Bytes, QuadKernel, QuadSimd, Support, dispatch, support};
+use super::quad_simd::{QuadKernel, QuadSimd, Support, dispatch, support};
 use super::simd::LANES;
 
 /// Rows of a register tile: two accumulators each.
@@ -56,20 +57,18 @@ pub(super) fn multiply_by(
     y: &mut [f32],
 ) {
     let two = |ends, y: &mut [f32]| run::<_, ROWS>(TwoPieces, matrix, ends, y);
-    let one = |shifted, ends, y: &mut [f32]| {
-        run::<_, SINGLE_ROWS>(OnePiece::<true> { shifted }, matrix, ends, y);
-    };
+    let one = |bytes, ends, y: &mut [f32]| run::<_, SINGLE_ROWS>(Byte(bytes), matrix, ends, y);
     match (matrix.known, support) {
-        (Inputs::NeverNegative, Support::Steps) => {
-            run::<_, STEPS_ROWS>(OnePiece::<false> { shifted: false }, matrix, ends, y);
-        }
-        (Inputs::NeverNegative, _) => one(false, ends, y),
+        (Inputs::NeverNegative, Support::One(bytes)) => one(bytes, ends, y),
+        (Inputs::NeverNegative, _) => run::<_, STEPS_ROWS>(SevenBits, matrix, ends, y),
         (Inputs::Tokens, Support::One(bytes)) => {
-            // What the class token loses would be the feature's loss.
-            let [class, others] = ends.split_at(1);
+            // What the class token loses would be the feature's loss. Rows that would leave a tile almost empty go with it.
+            let over = ends.rows.saturating_sub(1) % SINGLE_ROWS;
+            let first = if over < ROWS { 1 + over } else { 1 };
+            let [class, others] = ends.split_at(first);
             let (y, behind) = y.split_at_mut(class.rows * matrix.outputs);
             two(class, y);
-            one(bytes == Bytes::Unsigned, others, behind);
+            one(bytes, others, behind);
         }
         (Inputs::Tokens | Inputs::Any, _) => two(ends, y),
     }
@@ -117,12 +116,14 @@ impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
         let tile_len = padded / 4 * R;
         let mut pieces = vec![A::Word::default(); block.div_ceil(R) * tile_len];
         let mut steps = vec![0.0; block.next_multiple_of(R)];
+        let mut offsets = vec![0; block.next_multiple_of(R)];
         for top in (0..ends.rows).step_by(block.max(1)) {
             let x = &ends.x[top * matrix.inputs..];
             let rows = block.min(ends.rows - top);
             for (row, x) in x.chunks_exact(matrix.inputs).take(rows).enumerate() {
                 let tile = &mut pieces[row / R * tile_len..][..tile_len];
-                steps[row] = form.store_row(s, x, row % R, tile);
+                let Row { step, offset } = form.store_row(s, x, row % R, tile);
+                (steps[row], offsets[row]) = (step, offset);
             }
             for first in (0..panels).step_by(group) {
                 let group = group.min(panels - first);
@@ -136,6 +137,7 @@ impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
                 }
                 for row in (0..rows).step_by(R) {
                     let xs = &pieces[row / R * tile_len..][..tile_len];
+                    let offsets = &offsets.as_chunks().0[row / R];
                     let of_panels = codes
                         .chunks_exact(panel_len)
                         .zip(sums.chunks_exact(sums_len));
@@ -151,7 +153,7 @@ impl<A: Activations<R>, const R: usize> QuadKernel for Product<'_, A, R> {
                                 segment: matrix.segment,
                                 side,
                             };
-                            form.multiply(s, xs.as_chunks().0, half, &mut totals);
+                            form.multiply(s, xs.as_chunks().0, offsets, half, &mut totals);
                         }
                         let mut tile = totals.map(|sums| s.load(&sums));
                         for (sums, step) in tile.iter_mut().zip(&steps[row..]) {
@@ -195,11 +197,12 @@ pub fn multiply_half<S: QuadSimd>(
     }
 }
 
-/// [`multiply_half`] for activations of one piece.
+/// [`multiply_half`] for activations of one piece; sums begin with those of `half` times the rows' `offsets`.
 #[inline(always)]
 pub fn multiply_single<S: QuadSimd, const R: usize, const ONE: bool>(
     s: S,
     rows: &[[u32; R]],
+    offsets: &[i32; R],
     half: Half<'_>,
     to: &mut [[f32; LANES]; R],
 ) {
@@ -208,7 +211,8 @@ pub fn multiply_single<S: QuadSimd, const R: usize, const ONE: bool>(
     let ends = half.scales.iter().zip(half.sums);
     for ((quads, rows), (scale, sums)) in of_segments.zip(ends) {
         let zero = s.load_sums(&[0; HALF]);
-        let mut sums = [s.load_sums(&sums.as_chunks().0[half.side]); R];
+        let start = s.load_sums(&sums.as_chunks().0[half.side]);
+        let mut sums = offsets.map(|offset| s.times(start, offset));
         for (quad, xs) in quads.iter().zip(rows) {
             let w = s.load_quads(quad);
             for (sum, x) in sums.iter_mut().zip(xs) {
