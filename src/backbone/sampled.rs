@@ -1,9 +1,9 @@
 //! Quantization that looks at what flows through the backbone.
 //!
-//! Sample images pass through the network block by block. What enters each matrix says which rounding
-//! errors would show in its outputs; [`Feedback`] hands those on to inputs that make up for them. The
-//! samples then go on through the quantized block, so that later blocks also make up for what earlier
-//! ones left. Only one block is held in f32 at a time.
+//! Sample images pass through the network block by block. What enters each matrix says which rounding errors would show in its
+//! outputs; [`Feedback`] hands those on to inputs that make up for them, after [`Factors`] made alike what leaves a transformer's
+//! LayerNorms. The samples then go on through the quantized block, so that later blocks also make up for what earlier ones left,
+//! and show where 8 bits suffice for activations too. Only one block is held in f32 at a time.
 //!
 //! The result depends on the last bits of f32 sums, and so on the kind of processor: the identity of a
 //! pack is that of its files, not of the checkpoint alone.

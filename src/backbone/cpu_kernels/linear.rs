@@ -51,7 +51,7 @@ pub enum Inputs {
     /// [`TensorEntry::activations`](crate::format::TensorEntry). Where one instruction multiplies by quads, these are rounded so,
     /// for half the work.
     Tokens,
-    /// As after a ReLU. Matrices in quads then round them to 7 bits, for half the work.
+    /// As after a ReLU. Matrices in quads then round them to 8 bits, or to 7 where they are multiplied in steps, for half the work.
     NeverNegative,
 }
 

@@ -20,22 +20,21 @@ pub fn run_quads<K: QuadKernel>(kernel: K) {
 }
 
 /// Whether four products of bytes and their sum are one instruction here, and how it reads the second operand. Where they are
-/// several on x86, sums of two products stop at the limits of i16, which shows.
+/// several, sums of two products stop at the limits of i16 or wrap around there, which shows.
 pub fn quad_instruction() -> Option<Bytes> {
     #[target_feature(enable = "relaxed-simd")]
-    fn probe() -> Option<Bytes> {
+    fn sum(a: i8, b: i8) -> i32 {
         // Not to be computed by a compiler, whose answer may be another one.
-        let (a, b) = std::hint::black_box((i8x16_splat(127), i8x16_splat(-1)));
-        let sum = i32x4_extract_lane::<0>(i32x4_relaxed_dot_i8x16_i7x16_add(a, b, i32x4_splat(0)));
-        match sum {
-            UNSIGNED => Some(Bytes::Unsigned),
-            SIGNED => Some(Bytes::Signed),
-            _ => None,
-        }
+        let (a, b) = std::hint::black_box((i8x16_splat(a), i8x16_splat(b)));
+        i32x4_extract_lane::<0>(i32x4_relaxed_dot_i8x16_i7x16_add(a, b, i32x4_splat(0)))
     }
-    const UNSIGNED: i32 = 4 * 127 * 255;
-    const SIGNED: i32 = -4 * 127;
-    probe()
+    let read = |b: i8| match [sum(127, b), sum(-128, b)] {
+        sums if sums == [127, -128].map(|a| 4 * a * i32::from(b)) => Some(Bytes::Signed),
+        sums if sums == [127, -128].map(|a| 4 * a * i32::from(b as u8)) => Some(Bytes::Unsigned),
+        _ => None,
+    };
+    let [least, last] = [-128, -1].map(read);
+    least.filter(|_| least == last)
 }
 
 impl QuadSimd for Wasm128 {
