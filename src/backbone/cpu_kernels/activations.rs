@@ -87,20 +87,27 @@ impl Activations<ROWS> for TwoPieces {
     }
 }
 
-/// In one byte, from the least of a row or 0 to its largest or 0, multiplied by one instruction that reads it so.
-pub struct Byte(pub Bytes);
+/// In one byte, from the least of a row or 0 to its largest or 0, multiplied by one instruction.
+pub struct Byte {
+    /// How the instruction reads it.
+    pub bytes: Bytes,
+    pub never_negative: bool,
+}
 
 impl<const R: usize> Activations<R> for Byte {
     type Word = u32;
 
     #[inline(always)]
     fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [u32]) -> Row {
-        let [below, above] = extent(s, x);
+        let [below, above] = match self.never_negative {
+            true => [0.0, largest(s, x)],
+            false => extent(s, x),
+        };
         let span = below + above;
         let inverse = inverse(STEPS, span);
         let zero = (below * inverse).round_ties_even() as i32;
         // The sign's bit turned over is 128 less.
-        let (turned, less) = match self.0 {
+        let (turned, less) = match self.bytes {
             Bytes::Unsigned => (0, 0),
             Bytes::Signed => (0x8080_8080, BYTE_OFFSET),
         };

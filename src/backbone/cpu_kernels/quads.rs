@@ -57,7 +57,14 @@ pub(super) fn multiply_by(
     y: &mut [f32],
 ) {
     let two = |ends, y: &mut [f32]| run::<_, ROWS>(TwoPieces, matrix, ends, y);
-    let one = |bytes, ends, y: &mut [f32]| run::<_, SINGLE_ROWS>(Byte(bytes), matrix, ends, y);
+    let one = |bytes, ends, y: &mut [f32]| {
+        let never_negative = matrix.known == Inputs::NeverNegative;
+        let form = Byte {
+            bytes,
+            never_negative,
+        };
+        run::<_, SINGLE_ROWS>(form, matrix, ends, y);
+    };
     match (matrix.known, support) {
         (Inputs::NeverNegative, Support::One(bytes)) => one(bytes, ends, y),
         (Inputs::NeverNegative, _) => run::<_, STEPS_ROWS>(SevenBits, matrix, ends, y),
