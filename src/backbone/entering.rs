@@ -105,7 +105,7 @@ impl Entering {
         }
     }
 
-    /// Whether the rounding of inputs to 8 bits changes the outputs of `weights` by no more than [`ERROR`] of their size. The
+    /// Whether the rounding of inputs to 8 bits changes, by estimate, the outputs of `weights` by no more than [`ERROR`] of their size. The
     /// error of an input is taken as uniform within a step, and independent of the others'.
     ///
     /// # Errors

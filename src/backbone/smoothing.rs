@@ -1,7 +1,7 @@
 //! Factors that make the inputs of a matrix alike.
 //!
 //! A LayerNorm's gains can be divided, and the columns of the matrix behind it multiplied, by the same factors: the product
-//! stays. With factors that grow with the size of a channel, a row whose largest magnitude sets the step of its integers
+//! stays. With factors that grow with the size of a channel, a row whose span sets the step of its integers
 //! loses little, and columns that carry much are rounded finely (SmoothQuant, Xiao et al., ICML 2023, and AWQ, Lin et al., MLSys
 //! 2024; here by the mean squares of samples). Invariant: factors are finite and positive.
 

@@ -34,7 +34,8 @@ pub struct Import {
     /// Folder of images that the rounding goes by, best of the kind to be searched. Default: painted ones.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["nearest", "mapper", "calibrator"])]
     samples: Option<PathBuf>,
-    /// Round each weight to its nearest code: quicker, less exact.
+    /// Round each weight to its nearest code: imported sooner, less exact, and slower on the CPU of browsers, as nothing is known
+    /// of activations.
     #[arg(long, conflicts_with_all = ["mapper", "calibrator"])]
     nearest: bool,
 }

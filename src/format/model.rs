@@ -81,8 +81,8 @@ pub struct TensorEntry {
     pub file: usize,
     pub offset: u64,
     pub bytes: u64,
-    /// [`EIGHT_BITS`], or absent: what enters a quantized matrix may be rounded to so many bits of a row's largest
-    /// magnitude, which changes its outputs no more than the rounding of its weights did.
+    /// [`EIGHT_BITS`], or absent: the rows that enter a quantized matrix may be rounded to so many bits, in steps from a row's
+    /// least value to its largest, which by the estimate of `import` changes its outputs by less than a hundredth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activations: Option<u8>,
 }

@@ -18,7 +18,7 @@ const TOLERANCE_14_BITS = 4e-4;
 /** Errors of scores relative to their spread: by tokens of 8 bits (.017 and .007 were measured, toys being narrow), and else. */
 const SHARE_8_BITS = 0.03;
 const SHARE_OTHERWISE = 5e-4;
-/** And in a ResNet's blocks to 7 bits: .006 was measured with eight channels, scores lying .1 apart. */
+/** And in a ResNet's blocks to 8 bits, or 7: .006 was measured with eight channels, scores lying .1 apart. */
 const TOLERANCE_7_BITS = 1e-2;
 let browser, server, site, images;
 

@@ -124,7 +124,8 @@ fn the_largest_sums_do_not_overflow() {
     // All weights -128, all activations the most steps.
     let panels = QuantizedPanels::int8_in(Order::Quads, &[1.0; 4], &vec![0x80; 4 * 4608], 4608);
     let check = |support, known, x: f32| {
-        let x = vec![x; 2 * 4608];
+        // The class token, and a tile of bytes.
+        let x = vec![x; 13 * 4608];
         let y = product(support, &panels, known, &x, &[0.0; 4], Epilogue::None);
         let expected = -128.0 * x[0] * 4608.0;
         assert!(

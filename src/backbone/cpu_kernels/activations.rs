@@ -28,7 +28,7 @@ pub type Pieces = [u32; 2];
 #[derive(Clone, Copy, Default)]
 pub struct Row {
     pub step: f32,
-    /// Of forms whose sums begin with the sums of weights: what these are times.
+    /// 0 for forms that need none.
     pub offset: i32,
 }
 

@@ -8,8 +8,8 @@
 //! in i32, so the result differs from the f32 product of the same weights by the rounding of x alone, about 4e-4 of its
 //! size. Two kinds of activations are taken in one piece, for half the work: those that are never negative, in a ResNet's
 //! blocks, and tokens other than the class token where 8 bits suffice by what samples showed. Where the instruction is one, they
-//! are bytes, which it reads as unsigned on some machines and as signed on others, as is tried out: a byte stands for a step more
-//! than the one below, and a row's 254 steps reach from its least value to its largest. In two instructions, those that are
+//! are bytes, which it reads as unsigned on some machines and as signed on others, as is tried out: a row's 254 steps reach from its
+//! least value to its largest. In two instructions, those that are
 //! never negative have seven bits. Invariants: those of `panels` and `activations`.
 
 use std::hint::black_box;
