@@ -252,10 +252,10 @@ impl<'a> Sampled<'a> {
 
     /// Makes what enters the matrices behind the LayerNorms of a block even, in `values` and in what was `seen`.
     fn smooth(&mut self, prefix: &str, values: &mut Values, seen: &mut Seen) -> Result<()> {
-        // Matrices in f32 are read as they are, and so must the norms before them be.
-        let pairs = PAIRS.iter().filter(|_| self.precision != Precision::F32);
-        for (norm, layer) in pairs {
-            let Some(entering) = seen.get_mut(*layer) else {
+        for (norm, layer) in PAIRS {
+            // Matrices in f32 are read as they are, and so must the norms before them be.
+            let quantized = self.precision != Precision::F32;
+            let Some(entering) = seen.get_mut(layer).filter(|_| quantized) else {
                 continue;
             };
             let factors = Factors::new(&entering.moments, entering.inputs);
