@@ -156,26 +156,30 @@ test("a visit offline works: page, module, model and index from what was kept", 
   await context.close();
 });
 
-test("the real backbone: ids and scores of 24 queries are the native tool's", async () => {
-  const { context, page } = await openPage(browser, `${base}/page.css`);
-  const info = await openIndex(page, `${base}/demo/manifest.json`, { device: "cpu" });
-  assert.equal(info.backbone, "dinov2-s14");
-  const expected = native(join(WWW, "demo"), QUERIES.map(({ file }) => join(WWW, "demo/queries", file)), 20);
-  let worst = 0, moved = 0;
-  for (let i = 0; i < QUERIES.length; i++) {
-    const { hits, message } = await attribute(page, `${base}/demo/queries/${QUERIES[i].file}`, { topK: 20 });
-    assert.ok(hits, message);
-    // Neighbours closer than rounding may change places.
-    const twins = new Map(expected[i].hits.map((hit) => [hit.id, hit.score]));
-    const last = expected[i].hits.at(-1).score;
-    for (const { id, score } of hits) {
-      const off = Math.abs(score - (twins.get(id) ?? last));
-      moved = Math.max(moved, off);
-      assert.ok(off < 5e-4, `${QUERIES[i].file}: ${id} is off by ${off}`);
+/** How far scores on the CPU may be from the native tool's, which keeps all bits of tokens: 5e-3 was measured. */
+const BY_8_BITS = 8e-3;
+
+for (const [device, count, tolerance] of [["cpu", QUERIES.length, BY_8_BITS], ["webgpu", 6, 5e-4]]) {
+  test(`the real backbone on ${device}: scores of ${count} queries are the native tool's`, async () => {
+    const { context, page } = await openPage(browser, `${base}/page.css`);
+    const info = await openIndex(page, `${base}/demo/manifest.json`, { device });
+    assert.equal(info.backbone, "dinov2-s14");
+    assert.equal(info.device, device);
+    const queries = QUERIES.slice(0, count);
+    const expected = native(join(WWW, "demo"), queries.map(({ file }) => join(WWW, "demo/queries", file)), 20);
+    let worst = 0, moved = 0;
+    for (let i = 0; i < count; i++) {
+      const { hits, message } = await attribute(page, `${base}/demo/queries/${queries[i].file}`, { topK: 20 });
+      assert.ok(hits, message);
+      // Neighbours closer than rounding may change places.
+      const twins = new Map(expected[i].hits.map((hit) => [hit.id, hit.score]));
+      const last = expected[i].hits.at(-1).score;
+      for (const { id, score } of hits) moved = Math.max(moved, Math.abs(score - (twins.get(id) ?? last)));
+      hits.forEach((hit, k) => (worst = Math.max(worst, Math.abs(hit.score - expected[i].hits[k].score))));
     }
-    hits.forEach((hit, k) => (worst = Math.max(worst, Math.abs(hit.score - expected[i].hits[k].score))));
-  }
-  console.log(`largest difference of a score between browser and native: ${worst.toExponential(2)}, of an image's ${moved.toExponential(2)}`);
-  assert.ok(worst < 5e-4);
-  await context.close();
-});
+    const scores = `largest difference of a score between ${device} and native: ${worst.toExponential(2)}, of an image's ${moved.toExponential(2)}`;
+    console.log(scores);
+    assert.ok(worst < tolerance && moved < tolerance, scores);
+    await context.close();
+  });
+}

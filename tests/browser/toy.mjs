@@ -64,7 +64,8 @@ export function makeSite(folder) {
   if (!existsSync(join(works, "queries.json"))) throw new Error("run scripts/demo --no-serve first");
   for (const [name, seed] of [["toy", 7], ["other", 8]]) {
     writeFileSync(join(folder, `${name}.safetensors`), toyCheckpoint(seed));
-    run("import", "--backbone", "toy-p14", join(folder, `${name}.safetensors`), "-o", join(folder, `model-${name}`));
+    // By samples some matrices would take tokens in 8 bits, and scores would be the native tool's but for that.
+    run("import", "--backbone", "toy-p14", join(folder, `${name}.safetensors`), "-o", join(folder, `model-${name}`), "--nearest");
     run("pack", "--model", join(folder, `model-${name}`), "--images", join(works, "works"), "--metadata", join(works, "works.csv"),
       "--thumbnail", "64", "--title", "Toy", "-o", join(folder, name === "toy" ? "demo" : "other"));
   }
