@@ -192,7 +192,9 @@ def pack_ours(folder, spec, weights, tool, nearest):
     (folder / "axes.txt").write_text("".join(f"{i}\n" for i in range(dimension)))
     for precision in PRECISIONS:
         index = folder / f"ours-{precision}"
-        if (index / "manifest.json").exists():
+        manifest = index / "manifest.json"
+        # What an older tool packed may be another form of the same weights.
+        if manifest.exists() and manifest.stat().st_mtime > os.stat(tool).st_mtime:
             continue
         print(f"{spec['name']}: importing, {precision}", flush=True)
         model = folder / "model"

@@ -9,13 +9,22 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::smoothing::Factors;
 use crate::error::{Error, Result};
+use crate::format::Architecture;
+use crate::format::model::EIGHT_BIT_STEPS;
 
 /// Most rows of one batch that count for the moments of a matrix.
 const ROWS_MAX: usize = 4096;
-/// Steps of a row of 8 bits, from its least value to its largest.
-const STEPS: f64 = 254.0;
 /// Largest error by 8 bits of inputs, relative to the outputs, both as root mean squares.
 const ERROR: f64 = 0.01;
+
+/// Sample images that give each layer about as many positions as it has inputs at most.
+pub fn sample_count(architecture: &Architecture) -> usize {
+    let positions = match architecture {
+        Architecture::Vit(vit) => vit.tokens(),
+        Architecture::Resnet(resnet) => (resnet.image / 32).pow(2),
+    };
+    9216usize.div_ceil(positions).clamp(12, 184)
+}
 
 /// Sums over so many rows, by matrix.
 type Sums = RefCell<BTreeMap<String, (Tensor<2>, usize)>>;
@@ -105,8 +114,8 @@ impl Entering {
         }
     }
 
-    /// Whether the rounding of inputs to 8 bits changes, by estimate, the outputs of `weights` by no more than [`ERROR`] of their size. The
-    /// error of an input is taken as uniform within a step, and independent of the others'.
+    /// Whether the rounding of inputs to 8 bits changes, by estimate, the outputs of `weights` by no more than [`ERROR`] of
+    /// their size. The error of an input is taken as uniform within a step, and independent of the others'.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for what cannot be read back.
@@ -117,7 +126,8 @@ impl Entering {
         device: &Device,
     ) -> Result<bool> {
         let square: f64 = weights.iter().map(|w| f64::from(*w).powi(2)).sum();
-        let of_rounding = mean_square_span / (STEPS * STEPS * 12.0) * square;
+        let step_square = mean_square_span / f64::from(EIGHT_BIT_STEPS).powi(2);
+        let of_rounding = step_square / 12.0 * square;
         Ok(of_rounding <= ERROR * ERROR * self.outputs(weights, device)?)
     }
 

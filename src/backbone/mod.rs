@@ -24,6 +24,8 @@ pub mod reference;
 pub mod registry;
 #[cfg(feature = "cli")]
 pub mod sampled;
+#[cfg(all(test, feature = "cli"))]
+mod sampled_tests;
 #[cfg(feature = "cli")]
 mod smoothing;
 

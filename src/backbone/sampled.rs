@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use burn::tensor::{Device, Tensor};
 
 use super::assembly::Layers;
+pub use super::entering::sample_count;
 use super::entering::{Entering, Moments, Spans};
 use super::matrix::{Feedback, QuantizedMatrix};
 use super::pack::{Encoded, Precision};
@@ -34,15 +35,6 @@ type Shapes = Vec<(String, Vec<usize>)>;
 type Values = HashMap<String, Vec<f32>>;
 /// What enters each matrix of a stage.
 type Seen = BTreeMap<String, Entering>;
-
-/// Sample images that give each layer about as many positions as it has inputs at most.
-pub fn sample_count(architecture: &Architecture) -> usize {
-    let positions = match architecture {
-        Architecture::Vit(vit) => vit.tokens(),
-        Architecture::Resnet(resnet) => (resnet.image / 32).pow(2),
-    };
-    9216usize.div_ceil(positions).clamp(12, 184)
-}
 
 /// Where the samples are.
 enum Position {

@@ -8,10 +8,8 @@ use clap::Args;
 
 use super::import::Precision;
 use crate::backbone::import::HEAD_FILE;
-use crate::backbone::parity::{generated_pack_of, toy_pack_of};
+use crate::backbone::parity::{generated_pack_of, mark_blocks, toy_pack_of};
 use crate::files::{write_atomically, write_json};
-use crate::format::TensorEncoding;
-use crate::format::model::EIGHT_BITS;
 
 #[derive(Args)]
 pub struct ToyModel {
@@ -40,16 +38,7 @@ impl ToyModel {
             (None, None) => bail!("either --dimension or --backbone is needed"),
         };
         if self.eight_bits {
-            let quantized =
-                |encoding| matches!(encoding, TensorEncoding::Int8 | TensorEncoding::Int4);
-            for tensor in head
-                .tensors
-                .iter_mut()
-                .filter(|t| t.name.starts_with("blocks."))
-            {
-                tensor.activations = quantized(tensor.encoding).then_some(EIGHT_BITS);
-            }
-            head.identity = head.computed_identity();
+            mark_blocks(&mut head);
         }
         for (file, bytes) in &memory.files {
             write_atomically(&self.out.join(file), bytes)?;

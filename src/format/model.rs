@@ -28,6 +28,8 @@ pub const INT4_GROUP: usize = 32;
 
 /// The one value of [`TensorEntry::activations`].
 pub const EIGHT_BITS: u8 = 8;
+/// Steps of a row that is rounded to so many bits, from its least value or 0 to its largest or 0.
+pub const EIGHT_BIT_STEPS: u8 = 254;
 
 /// The head of a model pack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +62,11 @@ pub enum TensorEncoding {
 }
 
 impl TensorEncoding {
+    /// Whether integers with scales are stored.
+    pub fn is_quantized(self) -> bool {
+        matches!(self, Self::Int8 | Self::Int4)
+    }
+
     /// Whether a tensor of `shape` can be stored so.
     pub fn suits(self, shape: &[usize]) -> bool {
         let inputs: usize = shape.iter().skip(1).product();
@@ -167,11 +174,8 @@ impl ModelHead {
             if !entry.encoding.suits(shape) {
                 return bad(format!("tensor {name} cannot be {:?}", entry.encoding));
             }
-            let quantized = matches!(entry.encoding, TensorEncoding::Int8 | TensorEncoding::Int4);
-            if entry
-                .activations
-                .is_some_and(|bits| bits != EIGHT_BITS || !quantized)
-            {
+            let fit = |bits| bits == EIGHT_BITS && entry.encoding.is_quantized();
+            if !entry.activations.is_none_or(fit) {
                 return bad(format!("tensor {name} cannot have such activations"));
             }
             let fits = entry.expected_bytes() == Some(entry.bytes)

@@ -146,3 +146,36 @@ impl Layers for Parts<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::pack::Precision;
+    use crate::backbone::parity::generated_pack_of;
+    use crate::format::model::EIGHT_BITS;
+
+    /// What is known of a matrix once it is laid out, with `name` marked.
+    fn known(backbone: &str, name: &str) -> HashMap<String, Inputs> {
+        let (_, mut head) = generated_pack_of(backbone, Precision::Int8).unwrap();
+        for tensor in head.tensors.iter_mut().filter(|t| t.name == name) {
+            tensor.activations = Some(EIGHT_BITS);
+        }
+        CpuLoaded::new(&head).known
+    }
+
+    #[test]
+    fn marked_matrices_take_tokens_and_those_behind_a_relu_stay_so() {
+        let name = "blocks.1.mlp.fc2.weight";
+        let of_vit = known("toy-p14", name);
+        assert_eq!(of_vit, HashMap::from([(name.into(), Inputs::Tokens)]));
+        let name = "layer1.0.conv1.weight";
+        let of_resnet = known("toy-resnet", name);
+        assert_eq!(of_resnet[name], Inputs::NeverNegative);
+        assert!(!of_resnet.contains_key("conv1.weight"));
+        assert!(
+            of_resnet
+                .values()
+                .all(|known| *known == Inputs::NeverNegative)
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! Activations of one piece against their plain twins. These multiply what activations are rounded to, so that nothing but
 //! sums is compared.
 
-use super::activations::{SEVEN_BITS, STEPS};
+use super::activations::{BYTE_STEPS, SEVEN_BITS};
 use super::linear::Ends;
 use super::panels::Order;
 use super::quad_simd::{Bytes, Support};
@@ -11,8 +11,8 @@ use super::{Epilogue, Inputs, QuantizedPanels, reference};
 
 /// What multiplies activations that are never negative, and their steps.
 pub const FORMS: [(Support, f32); 3] = [
-    (Support::One(Bytes::Unsigned), STEPS),
-    (Support::One(Bytes::Signed), STEPS),
+    (Support::One(Bytes::Unsigned), BYTE_STEPS),
+    (Support::One(Bytes::Signed), BYTE_STEPS),
     (Support::Steps, SEVEN_BITS),
 ];
 /// Rows and outputs; the last are several blocks of rows.
@@ -99,7 +99,7 @@ fn tokens_are_rounded_to_8_bits_but_for_the_first() {
                 _ => unreachable!(),
             };
             let mut expected = x[..first * inputs].to_vec();
-            expected.extend(rounded(&x[first * inputs..], inputs, STEPS));
+            expected.extend(rounded(&x[first * inputs..], inputs, BYTE_STEPS));
             let expected = reference::linear(&expected, &weights, &bias, epilogue);
             let (class, others) = expected.split_at(first * outputs);
             for bytes in [Bytes::Unsigned, Bytes::Signed] {

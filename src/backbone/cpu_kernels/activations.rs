@@ -8,11 +8,12 @@ use super::linear::{inverse, largest};
 use super::quad_simd::{Bytes, QuadSimd};
 use super::quads::{HALF, Half, ROWS};
 use super::simd::LANES;
+use crate::format::model::EIGHT_BIT_STEPS;
 
 /// Largest magnitude of an activation of two pieces as an integer.
 const PEAK: f32 = 8191.0;
 /// Steps of a byte's span. One less than there are, as both of its ends are rounded.
-pub const STEPS: f32 = 254.0;
+pub const BYTE_STEPS: f32 = EIGHT_BIT_STEPS as f32;
 /// Largest activation of seven bits.
 pub const SEVEN_BITS: f32 = 127.0;
 const _: () = assert!(SEVEN_BITS < 128.0, "the instructions take seven bits");
@@ -87,24 +88,26 @@ impl Activations<ROWS> for TwoPieces {
     }
 }
 
-/// In one byte, from the least of a row or 0 to its largest or 0, multiplied by one instruction.
-pub struct Byte {
-    /// How the instruction reads it.
+/// In one byte, multiplied by ONE instruction, from the least of a row or 0 to its largest or 0; or in steps, in seven bits that are
+/// never negative.
+pub struct OnePiece<const ONE: bool> {
+    /// How the instruction reads a byte; two read seven bits either way.
     pub bytes: Bytes,
     pub never_negative: bool,
 }
 
-impl<const R: usize> Activations<R> for Byte {
+impl<const R: usize, const ONE: bool> Activations<R> for OnePiece<ONE> {
     type Word = u32;
 
     #[inline(always)]
     fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [u32]) -> Row {
+        let steps = if ONE { BYTE_STEPS } else { SEVEN_BITS };
         let [below, above] = match self.never_negative {
             true => [0.0, largest(s, x)],
             false => extent(s, x),
         };
         let span = below + above;
-        let inverse = inverse(STEPS, span);
+        let inverse = inverse(steps, span);
         let zero = (below * inverse).round_ties_even() as i32;
         // The sign's bit turned over is 128 less.
         let (turned, less) = match self.bytes {
@@ -115,46 +118,18 @@ impl<const R: usize> Activations<R> for Byte {
             s.pack(x, zero).map(|word| word ^ turned)
         });
         Row {
-            step: span / STEPS,
+            step: span / steps,
             offset: less - zero,
         }
     }
     #[inline(always)]
     fn starts<S: QuadSimd>(&self, s: S, panel: &[i8], segment: usize, to: &mut [i32]) {
-        starts(s, panel, segment, 1, to);
-    }
-    #[inline(always)]
-    fn multiply<S: QuadSimd>(
-        &self,
-        s: S,
-        rows: &[[u32; R]],
-        offsets: &[i32; R],
-        half: Half<'_>,
-        to: &mut [[f32; LANES]; R],
-    ) {
-        s.multiply_single::<R, true>(rows, offsets, half, to);
-    }
-}
-
-/// Never negative, in seven bits, multiplied in steps.
-pub struct SevenBits;
-
-impl<const R: usize> Activations<R> for SevenBits {
-    type Word = u32;
-
-    #[inline(always)]
-    fn store_row<S: QuadSimd>(&self, s: S, x: &[f32], r: usize, tile: &mut [u32]) -> Row {
-        let peak = largest(s, x);
-        let tile = tile.as_chunks_mut::<R>().0;
-        store_row(s, x, r, tile, inverse(SEVEN_BITS, peak), |x| s.pack(x, 0));
-        Row {
-            step: peak / SEVEN_BITS,
-            offset: 0,
+        // Otherwise all offsets are 0.
+        if !self.never_negative || self.bytes == Bytes::Signed {
+            starts(s, panel, segment, 1, to);
         }
     }
     #[inline(always)]
-    fn starts<S: QuadSimd>(&self, _: S, _: &[i8], _: usize, _: &mut [i32]) {}
-    #[inline(always)]
     fn multiply<S: QuadSimd>(
         &self,
         s: S,
@@ -163,7 +138,7 @@ impl<const R: usize> Activations<R> for SevenBits {
         half: Half<'_>,
         to: &mut [[f32; LANES]; R],
     ) {
-        s.multiply_single::<R, false>(rows, offsets, half, to);
+        s.multiply_single::<R, ONE>(rows, offsets, half, to);
     }
 }
 

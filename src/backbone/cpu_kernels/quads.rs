@@ -14,10 +14,10 @@
 
 use std::hint::black_box;
 
-use super::activations::{Activations, Byte, Pieces, Row, SevenBits, TwoPieces};
+use super::activations::{Activations, OnePiece, Pieces, Row, TwoPieces};
 use super::linear::{Ends, Inputs, PANEL_BYTES, block_rows};
 use super::panels::QuantizedPanels;
-use super::quad_simd::{QuadKernel, QuadSimd, Support, dispatch, support};
+use super::quad_simd::{Bytes, QuadKernel, QuadSimd, Support, dispatch, support};
 use super::simd::LANES;
 
 /// Rows of a register tile: two accumulators each.
@@ -57,9 +57,9 @@ pub(super) fn multiply_by(
     y: &mut [f32],
 ) {
     let two = |ends, y: &mut [f32]| run::<_, ROWS>(TwoPieces, matrix, ends, y);
+    let never_negative = matrix.known == Inputs::NeverNegative;
     let one = |bytes, ends, y: &mut [f32]| {
-        let never_negative = matrix.known == Inputs::NeverNegative;
-        let form = Byte {
+        let form = OnePiece::<true> {
             bytes,
             never_negative,
         };
@@ -67,7 +67,13 @@ pub(super) fn multiply_by(
     };
     match (matrix.known, support) {
         (Inputs::NeverNegative, Support::One(bytes)) => one(bytes, ends, y),
-        (Inputs::NeverNegative, _) => run::<_, STEPS_ROWS>(SevenBits, matrix, ends, y),
+        (Inputs::NeverNegative, _) => {
+            let form = OnePiece::<false> {
+                bytes: Bytes::Unsigned,
+                never_negative,
+            };
+            run::<_, STEPS_ROWS>(form, matrix, ends, y);
+        }
         (Inputs::Tokens, Support::One(bytes)) => {
             // What the class token loses would be the feature's loss. Rows that would leave a tile almost empty go with it.
             let over = ends.rows.saturating_sub(1) % SINGLE_ROWS;
