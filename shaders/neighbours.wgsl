@@ -9,10 +9,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < 64u; i++) {
         let all = u32(total(value, place{{ size }}));
         workgroupBarrier();
+        let most = u32(greatest_of_all(value, place{{ size }}));
+        workgroupBarrier();
         let best = u32(greatest_of_four(value, place));
         workgroupBarrier();
         let sum = u32(sum_of_four(value, place));
-        value = f32((all + 5u * best + 3u * sum + place) & 63u);
+        value = f32((all + 5u * best + 3u * sum + 7u * most + place) & 63u);
     }
     y[group.x * 64u + place] = value;
 }

@@ -1,5 +1,5 @@
 // What the 64 invocations of a workgroup tell each other, by workgroup memory and barriers. Every invocation calls these
-// functions. Stands before norm_tiles.wgsl, attention_tiles.wgsl and neighbours.wgsl; sums_subgroups.wgsl does the
+// functions. Stands before norm_tiles.wgsl, round_rows.wgsl, attention_tiles.wgsl and neighbours.wgsl; sums_subgroups.wgsl does the
 // same.
 
 var<workgroup> parts: array<f32, 64>;
@@ -13,6 +13,20 @@ fn total(part: f32, place: u32) -> f32 {
     for (var half = 32u; half > 0u; half /= 2u) {
         if (place < half) {
             parts[place] += parts[place + half];
+        }
+        workgroupBarrier();
+    }
+    return parts[0];
+}
+
+// The greatest value of the workgroup.
+fn greatest_of_all(part: f32, place: u32) -> f32 {
+    workgroupBarrier();
+    parts[place] = part;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half /= 2u) {
+        if (place < half) {
+            parts[place] = max(parts[place], parts[place + half]);
         }
         workgroupBarrier();
     }

@@ -21,7 +21,7 @@ fn load(quad: u32, k4: u32, unit: u32) -> Loaded {
 // Puts them into `ws` as they are multiplied. A code becomes the lowest bits of a float from 2^23 on, since
 // conversions are slow on many GPUs.
 fn stage(line: u32, k: u32, loaded: Loaded) {
-    ws[line][k + $ju] = (bitcast<vec4<f32>>(((loaded.words >> vec4<u32>(4u * $ju)) & vec4<u32>(15u)) | vec4<u32>(0x4b000000u)) - 8388616.0) * loaded.scale; //% j eight
+    ws[line][k + $ju] = held((bitcast<vec4<f32>>(((loaded.words >> vec4<u32>(4u * $ju)) & vec4<u32>(15u)) | vec4<u32>(0x4b000000u)) - 8388616.0) * loaded.scale); //% j eight
 }
 
 fn scale(quad: u32) -> vec4<f32> {

@@ -15,9 +15,9 @@ fn load(quad: u32, k4: u32, unit: u32) -> vec4<u32> {
 // from 2^23 on, since conversions are slow on many GPUs.
 fn stage(line: u32, k: u32, loaded: vec4<u32>) {
     let word = loaded ^ vec4<u32>(0x80808080u);
-    ws[line][k + $ju] = bitcast<vec4<f32>>(((word >> vec4<u32>(8u * $ju)) & vec4<u32>(255u)) | vec4<u32>(0x4b000000u)) - 8388736.0; //% j four
+    ws[line][k + $ju] = held((bitcast<vec4<f32>>(((word >> vec4<u32>(8u * $ju)) & vec4<u32>(255u)) | vec4<u32>(0x4b000000u)) - 8388736.0){{ less }}); //% j four
 }
 
 fn scale(quad: u32) -> vec4<f32> {
-    return scales[quad];
+    return scales[quad]{{ more }};
 }

@@ -17,8 +17,11 @@ use crate::score::query::normalised;
 use crate::score::{CodeQuery, CpuScorer, GpuScorer, QuantizedQuery, Query, normaliser};
 use crate::source::memory::Memory;
 
-/// Largest relative difference of a feature between the devices, as |a - b| / |a|.
+/// Largest relative difference of a feature between the devices, as |a - b| / |a|: in f32, with products in f16, and with
+/// inputs in bytes.
 const TOLERANCE: f64 = 1e-3;
+const TOLERANCE_HALVES: f64 = 1e-2;
+const TOLERANCE_BYTES: f64 = 5e-2;
 /// Rows of the rankings that are compared: several workgroups, the last one in part.
 pub(super) const ROWS: usize = 601;
 /// Values of a row of them.
@@ -77,37 +80,42 @@ pub async fn race(device: Rc<GpuDevice>, now_ms: &dyn Fn() -> f64) -> Result<(Co
     Ok((gpu, format!("the GPU is faster ({figures})")))
 }
 
-/// Checks `gpu`, and once more without subgroups where it fails with them: their order may be another one in each kernel.
+/// Checks `gpu`, and once more without subgroups, f16 and bytes where it fails with them: their order may be another one in
+/// each kernel.
 async fn check(gpu: &Compute) -> Result<()> {
-    let toy = generated_pack("toy-p14", Precision::Int8, shape)?;
-    let checked = compare_with_cpu(gpu, &toy).await;
-    match gpu {
-        Compute::Gpu(device) if checked.is_err() && device.give_up_subgroups() => {
-            compare_with_cpu(gpu, &toy).await
-        }
-        _ => checked,
-    }
-}
-
-/// Compares the backbone's and the scorer's kernels on `gpu` with the CPU.
-async fn compare_with_cpu(gpu: &Compute, toy: &(Memory, ModelHead)) -> Result<()> {
-    let on_gpu = toy_feature(toy, gpu).await?;
-    let on_cpu = toy_feature(toy, &Compute::Cpu).await?;
-    let distance: f64 = on_cpu
-        .iter()
-        .zip(&on_gpu)
-        .map(|(a, b)| f64::from(a - b).powi(2))
-        .sum();
-    let length: f64 = on_cpu.iter().map(|a| f64::from(*a).powi(2)).sum();
-    let difference = (distance / length).sqrt();
-    if difference.is_nan() || difference > TOLERANCE {
-        return Err(Error::device(format!(
-            "computes wrongly: a feature differs by {difference:.1e} from the CPU's"
-        )));
-    }
     let Compute::Gpu(device) = gpu else {
         return Ok(());
     };
+    let toy = generated_pack("toy-p14", Precision::Int8, shape)?;
+    let checked = compare_with_cpu(device, &toy).await;
+    match checked.is_err() && device.give_up_options() {
+        true => compare_with_cpu(device, &toy).await,
+        false => checked,
+    }
+}
+
+/// Compares the backbone's and the scorer's kernels on `device` with the CPU.
+async fn compare_with_cpu(device: &Rc<GpuDevice>, toy: &(Memory, ModelHead)) -> Result<()> {
+    let gpu = Compute::Gpu(device.clone());
+    let on_cpu = toy_feature(toy, &Compute::Cpu).await?;
+    let on_gpu = toy_feature(toy, &gpu).await?;
+    // Measured by now.
+    let arithmetic = device.arithmetic();
+    compare_features(
+        &on_cpu,
+        &on_gpu,
+        if arithmetic.halves {
+            TOLERANCE_HALVES
+        } else {
+            TOLERANCE
+        },
+    )?;
+    if arithmetic.bytes {
+        let (memory, mut head) = toy.clone();
+        mark_blocks(&mut head);
+        let in_bytes = toy_feature(&(memory, head), &gpu).await?;
+        compare_features(&on_cpu, &in_bytes, TOLERANCE_BYTES)?;
+    }
     let on_cpu = &on_cpu[..DIMENSION];
     let rows: Vec<f32> = (0..ROWS * DIMENSION)
         .map(|i| 0.5 * generated(1, i))
@@ -124,6 +132,20 @@ async fn compare_with_cpu(gpu: &Compute, toy: &(Memory, ModelHead)) -> Result<()
     cpu.add_codes("parity", &head, &codes)?;
     gpu.add_codes("parity", &head, &codes)?;
     compare(&cpu, &mut gpu).await
+}
+
+fn compare_features(on_cpu: &[f32], on_gpu: &[f32], tolerance: f64) -> Result<()> {
+    let square = |x: f32| f64::from(x).powi(2);
+    let values = on_cpu.iter().zip(on_gpu);
+    let distance: f64 = values.map(|(a, b)| square(a - b)).sum();
+    let length: f64 = on_cpu.iter().map(|a| square(*a)).sum();
+    let difference = (distance / length).sqrt();
+    match difference <= tolerance {
+        true => Ok(()),
+        false => Err(Error::device(format!(
+            "computes wrongly: a feature differs by {difference:.1e} from the CPU's"
+        ))),
+    }
 }
 
 /// The same empty ranking on both devices.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::generated::{canonical_tensor, generated_image};
 use super::pack::{Encoded, Precision, pack};
+use super::parity::mark_blocks;
 use super::registry::BackboneSpec;
 use super::sampled::{Sampled, sample_count};
 use super::{Backbone, Unpaced};
@@ -27,6 +28,8 @@ const PASSES: usize = 3;
 pub enum Rounding {
     /// Each weight to its nearest code.
     Nearest,
+    /// The same, with all quantized matrices in a transformer's blocks said to need 8 bits of activations.
+    Marked,
     /// By sample images; see [`Sampled`].
     Sampled,
 }
@@ -61,7 +64,7 @@ pub fn generated_backbone(
         canonical_tensor(architecture, spec.name, name, shape)
     };
     let mut samples = match rounding {
-        Rounding::Nearest => None,
+        Rounding::Nearest | Rounding::Marked => None,
         Rounding::Sampled => {
             let mut images = Vec::new();
             for image in demo::samples(sample_count(architecture)) {
@@ -71,7 +74,7 @@ pub fn generated_backbone(
         }
     };
     let mut memory = Memory::default();
-    let head = pack(
+    let mut head = pack(
         spec.name,
         architecture.clone(),
         spec.preprocess.clone(),
@@ -84,6 +87,9 @@ pub fn generated_backbone(
             Ok(())
         },
     )?;
+    if rounding == Rounding::Marked {
+        mark_blocks(&mut head);
+    }
     let load = Backbone::load(&memory, "backbone.json", head, compute, &|_, _| {});
     pollster::block_on(load)
 }

@@ -9,6 +9,8 @@ use serde_json::json;
 
 use crate::backbone::pack::Precision;
 use crate::backbone::precision_table::{Rounding, cosine, generated_backbone};
+use crate::backbone::recorded::arithmetic::{GROUPS, rates};
+use crate::backbone::recorded::kernel::{Arithmetic, Family};
 use crate::backbone::recorded::profile::Step;
 use crate::backbone::registry::BackboneSpec;
 use crate::backbone::{Network, Unpaced, generated, parity, registry};
@@ -30,6 +32,12 @@ pub struct BenchKernels {
     /// Megabytes of the copy that is measured.
     #[arg(long, default_value_t = 256)]
     copy: usize,
+    /// What tiles multiply with, in turn for each form: f32, f16, bytes; what was measured to suit the device, unless given.
+    #[arg(long, value_delimiter = ',')]
+    products: Vec<String>,
+    /// Take the kernels for GPUs even if others suit the device.
+    #[arg(long)]
+    tiles: bool,
     /// Print one JSON object for the device, and one for each backbone and form.
     #[arg(long)]
     json: bool,
@@ -65,19 +73,31 @@ impl BenchKernels {
         let (auto, _) = pollster::block_on(parity::choose(DeviceChoice::Auto, &now_ms))?;
         let auto_ms = 1e3 * start.elapsed().as_secs_f64();
         let gpu = pollster::block_on(GpuDevice::open())?;
-        let family = pollster::block_on(gpu.family())?;
+        let mut family = pollster::block_on(gpu.family())?;
+        let measured = gpu.arithmetic();
+        if self.tiles && !family.has_tiles() {
+            family = Family::Tiles;
+            gpu.take(family, measured);
+        }
+        let rates = match family.has_tiles() {
+            true => pollster::block_on(rates(
+                &gpu,
+                &GROUPS[..if gpu.is_software() { 1 } else { 3 }],
+            ))?,
+            false => [None; 3],
+        };
         let peaks = Peaks::of(&gpu, self.copy)?;
         let device = gpu.description();
         let teraflops = 2e-12 * peaks.products;
         if self.json {
             let line = json!({
                 "device": device, "family": format!("{family:?}"), "teraflops": teraflops, "copied": peaks.copied,
-                "dispatch_seconds": peaks.dispatch, "auto": auto.name(), "auto_ms": auto_ms,
+                "dispatch_seconds": peaks.dispatch, "arithmetic": format!("{measured:?}"), "rates_ms": rates, "auto": auto.name(), "auto_ms": auto_ms,
             });
             println!("{line}");
         } else {
             println!(
-                "{device}, {family:?}: {teraflops:.2} TFLOP/s in f32, copies at {:.0} GB/s, {:.1} us a dispatch; auto took {} in \
+                "{device}, {family:?}, {measured:?} (as many products in f32, f16, bytes: {rates:.1?} ms): {teraflops:.2} TFLOP/s in f32, copies at {:.0} GB/s, {:.1} us a dispatch; auto took {} in \
                  {auto_ms:.0} ms",
                 1e-9 * peaks.copied,
                 1e6 * peaks.dispatch,
@@ -93,8 +113,15 @@ impl BenchKernels {
                 generated_backbone(&spec, Precision::F32, Rounding::Nearest, &Compute::Cpu)?;
             let exact = pollster::block_on(exact.embed(&image, &Unpaced))?;
             for form in &self.forms {
-                let measured = measure(&gpu, &spec, form, &exact)?;
-                self.say(name, form, &measured, &peaks);
+                if self.products.is_empty() {
+                    self.say(name, form, &measure(&gpu, &spec, form, &exact)?, &peaks);
+                }
+                for products in &self.products {
+                    gpu.take(family, arithmetic(products)?);
+                    let measured = measure(&gpu, &spec, form, &exact)?;
+                    self.say(name, &format!("{form}, {products}"), &measured, &peaks);
+                }
+                gpu.take(family, measured);
             }
         }
         Ok(())
@@ -132,6 +159,16 @@ impl BenchKernels {
     }
 }
 
+fn arithmetic(products: &str) -> Result<Arithmetic> {
+    let (halves, bytes) = match products {
+        "f32" => (false, false),
+        "f16" => (true, false),
+        "bytes" => (false, true),
+        _ => bail!("no products {products:?}"),
+    };
+    Ok(Arithmetic { halves, bytes })
+}
+
 /// `exact` is the feature by f32 weights on the CPU.
 fn measure(
     gpu: &Rc<GpuDevice>,
@@ -147,7 +184,7 @@ fn measure(
     };
     let image = generated::generated_image(0)?;
     let compute = Compute::Gpu(gpu.clone());
-    let backbone = generated_backbone(spec, precision, Rounding::Nearest, &compute)?;
+    let backbone = generated_backbone(spec, precision, Rounding::Marked, &compute)?;
     let found = pollster::block_on(backbone.embed(&image, &Unpaced))?;
     let input = spec.preprocess.apply(&image)?;
     let mut whole_seconds = f64::INFINITY;

@@ -16,8 +16,9 @@ use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
 use serde::{Deserialize, Serialize};
 
+use crate::backbone::recorded::arithmetic::choose_arithmetic;
 use crate::backbone::recorded::choose::choose_family;
-use crate::backbone::recorded::kernel::{Family, Pipelines};
+use crate::backbone::recorded::kernel::{Arithmetic, Family, Pipelines};
 use crate::error::{Error, Result};
 use crate::score::kernels::{Kernels, Places, Products};
 
@@ -68,8 +69,12 @@ pub struct GpuDevice {
     pipelines: RefCell<Pipelines>,
     /// Which kernels suit the adapter, once measured: those of backbones, and how scans multiply and give places.
     family: Cell<Option<Family>>,
+    /// What tiles multiply with.
+    arithmetic: Cell<Arithmetic>,
     /// Whether shaders may use subgroups.
     has_subgroups: bool,
+    /// Whether shaders may use f16.
+    has_halves: bool,
     /// Whether shaders may name packed dot products.
     has_packed: bool,
     products: Cell<Option<Products>>,
@@ -131,11 +136,12 @@ impl GpuDevice {
             .map_err(|e| format!("no usable adapter: {e}"))?;
         // In browsers wgpu does not know them; www/subgroups.js asks for them.
         let subgroups = adapter.features() & wgpu::Features::SUBGROUP;
+        let halves = adapter.features() & wgpu::Features::SHADER_F16;
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 // What the adapter has, for large weights; no kernel needs more than the least that all have.
                 required_limits: adapter.limits(),
-                required_features: subgroups,
+                required_features: subgroups | halves,
                 ..Default::default()
             })
             .await
@@ -146,6 +152,8 @@ impl GpuDevice {
             kernels: RefCell::new(None),
             pipelines: RefCell::default(),
             family: Cell::new(None),
+            arithmetic: Cell::default(),
+            has_halves: !halves.is_empty(),
             has_subgroups: !subgroups.is_empty() || granted_by_the_page(),
             has_packed: instance
                 .wgsl_language_features()
@@ -174,17 +182,41 @@ impl GpuDevice {
         self.has_subgroups
     }
 
+    /// Whether shaders may use f16.
+    pub fn has_halves(&self) -> bool {
+        self.has_halves
+    }
+
+    /// Whether shaders may name packed dot products, which needs no instruction for them.
+    pub fn has_packed(&self) -> bool {
+        self.has_packed
+    }
+
     /// Which backbone kernels suit the adapter: measured on the first call, and remembered.
     ///
     /// # Errors
-    /// Those of [`choose_family`].
+    /// Those of [`choose_family`] and [`choose_arithmetic`].
     pub async fn family(self: &Rc<Self>) -> Result<Family> {
         if let Some(family) = self.family.get() {
             return Ok(family);
         }
         let family = choose_family(self).await?;
+        if family.has_tiles() {
+            self.arithmetic.set(choose_arithmetic(self).await?);
+        }
         self.family.set(Some(family));
         Ok(family)
+    }
+
+    /// What the linear layers of backbones that are loaded from now on multiply with in tiles, once [`Self::family`] has measured it.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic.get()
+    }
+
+    /// Makes it `arithmetic` and the kernels those of `family`; for tests and benchmarks.
+    pub fn take(&self, family: Family, arithmetic: Arithmetic) {
+        self.family.set(Some(family));
+        self.arithmetic.set(arithmetic);
     }
 
     /// The kernels of backbones that it has compiled.
@@ -192,12 +224,13 @@ impl GpuDevice {
         self.pipelines.borrow_mut()
     }
 
-    /// Takes the family that does the same without subgroups, if one with them was chosen; says whether it was.
-    pub(crate) fn give_up_subgroups(&self) -> bool {
+    /// Takes the family that does the same without subgroups, and f32 alone, where other ones were chosen; says whether any was.
+    pub(crate) fn give_up_options(&self) -> bool {
+        let had = self.arithmetic.take() != Arithmetic::default();
         let without = match self.family.get() {
             Some(Family::Subgroups) => Family::Tiles,
             Some(Family::Quads) => Family::Registers,
-            _ => return false,
+            _ => return had,
         };
         self.family.set(Some(without));
         true

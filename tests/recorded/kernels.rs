@@ -62,7 +62,7 @@ pub fn linear_layers_and_their_epilogues(gpu: &Rc<GpuDevice>) {
             let added = (kind > 0).then_some((&residual[..], step));
             reference::finish(&mut wanted, outputs, added, scale, activation);
             for family in families(gpu) {
-                let mut graph = Graph::new(family, tensors.encodings.clone(), rows * inputs);
+                let mut graph = Graph::new(family, tensors.matrices.clone(), rows * inputs);
                 let mut after = After {
                     activation,
                     ..After::default()
@@ -96,8 +96,8 @@ pub fn activations_are_exact_to_a_millionth(gpu: &Rc<GpuDevice>) {
             let mut tensors = Tensors::default();
             tensors.layer(&mut Random(7), "zero", [4, 4], Encoding::F32);
             tensors.values("gamma", &[0.0; 4]);
-            let encodings = tensors.encodings.clone();
-            let mut graph = Graph::new(family, encodings, x.len());
+            let matrices = tensors.matrices.clone();
+            let mut graph = Graph::new(family, matrices, x.len());
             let input = graph.input();
             let after = After {
                 activation,
@@ -143,7 +143,7 @@ pub fn convolutions_read_their_windows_in_place(gpu: &Rc<GpuDevice>) {
             let dense = tensors.layer(&mut random, "conv", [outputs, inputs], encoding);
             let wanted = dense.linear(&reference::windows(&x, window, channels));
             for family in families(gpu) {
-                let mut graph = Graph::new(family, tensors.encodings.clone(), x.len());
+                let mut graph = Graph::new(family, tensors.matrices.clone(), x.len());
                 let sides = [out * out, channels, outputs];
                 let input = graph.input();
                 let after = After::default();
@@ -211,7 +211,7 @@ pub fn norms_tokens_and_pools(gpu: &Rc<GpuDevice>) {
             let mut graph = Graph::new(family, Default::default(), x.len());
             let input = graph.input();
             graph
-                .norm(input, "norm", [rows, step, width], 1e-6)
+                .norm(input, "norm", [rows, step, width], 1e-6, None)
                 .unwrap();
             let what = format!("norm of {rows} {step} {width} {family:?}");
             let found = tensors.run(gpu, &graph, &x);
@@ -257,7 +257,7 @@ pub fn norms_tokens_and_pools(gpu: &Rc<GpuDevice>) {
 pub fn impossible_shapes_are_refused(gpu: &Rc<GpuDevice>) {
     let mut tensors = Tensors::default();
     tensors.layer(&mut Random(5), "layer", [8, 32], Encoding::Int8);
-    let mut graph = Graph::new(Family::Registers, tensors.encodings.clone(), 64);
+    let mut graph = Graph::new(Family::Registers, tensors.matrices.clone(), 64);
     let input = graph.input();
     let mut refused = |name: &str, sides, window| {
         let made = graph.linear(input, name, sides, window, After::default());
@@ -277,7 +277,7 @@ pub fn impossible_shapes_are_refused(gpu: &Rc<GpuDevice>) {
         assert!(refused("layer", [2, 32, 8], Some(window)));
     }
     // Weights that are shorter than what a kernel reads.
-    let mut graph = Graph::new(Family::Registers, tensors.encodings.clone(), 128);
+    let mut graph = Graph::new(Family::Registers, tensors.matrices.clone(), 128);
     let input = graph.input();
     graph
         .linear(input, "layer", [2, 64, 8], None, After::default())

@@ -4,6 +4,7 @@
 //! One test function, because a process has one GPU device. Without any adapter it says that it skips;
 //! scripts/test installs a software one.
 
+mod arithmetic;
 mod kernels;
 mod networks;
 mod place;
@@ -42,6 +43,11 @@ fn kernels_equal_their_cpu_twins_and_passes_equal_burn() {
     kernels::attention_at_odd_shapes(&gpu);
     kernels::norms_tokens_and_pools(&gpu);
     kernels::impossible_shapes_are_refused(&gpu);
+    arithmetic::what_is_measured_is_the_same(&gpu);
+    arithmetic::linear_layers_of_inputs_in_bytes(&gpu);
+    arithmetic::norms_that_end_in_bytes(&gpu);
+    arithmetic::linear_layers_of_products_in_halves(&gpu);
+    arithmetic::passes_are_near_those_in_f32(&gpu);
     networks::passes_equal_burn(&gpu);
     networks::what_was_loaded_is_freed(&gpu);
 }

@@ -8,7 +8,7 @@ use data_attribution::backbone::parity::generated_pack_of;
 use data_attribution::backbone::{Backbone, Unpaced};
 use data_attribution::device::{Compute, GpuDevice};
 
-fn relative_error(found: &[f32], wanted: &[f32]) -> f64 {
+pub fn relative_error(found: &[f32], wanted: &[f32]) -> f64 {
     let square = |x: f32| f64::from(x).powi(2);
     let distance: f64 = found.iter().zip(wanted).map(|(a, b)| square(a - b)).sum();
     let length: f64 = wanted.iter().map(|w| square(*w)).sum();

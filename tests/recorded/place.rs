@@ -8,7 +8,7 @@ use data_attribution::backbone::load::Decoded;
 use data_attribution::backbone::matrix::QuantizedMatrix;
 use data_attribution::backbone::recorded::graph::Graph;
 use data_attribution::backbone::recorded::kernel::{Family, Pipelines};
-use data_attribution::backbone::recorded::linear::Encoding;
+use data_attribution::backbone::recorded::linear::{Encoding, Matrix, Multiply};
 use data_attribution::backbone::recorded::pass::Pass;
 use data_attribution::backbone::recorded::reference;
 use data_attribution::backbone::recorded::weights::{Uploads, Weights};
@@ -63,7 +63,7 @@ pub struct Tensors {
     values: Vec<(String, Vec<f32>)>,
     dense: Vec<(String, Vec<f32>, usize)>,
     quantized: Vec<(String, QuantizedMatrix)>,
-    pub encodings: HashMap<String, Encoding>,
+    pub matrices: HashMap<String, Matrix>,
 }
 
 impl Tensors {
@@ -83,7 +83,7 @@ impl Tensors {
         let bias = random.values(outputs, 0.2);
         self.values(&format!("{name}.bias"), &bias);
         let matrix = format!("{name}.weight");
-        self.encodings.insert(matrix.clone(), encoding);
+        self.matrices.insert(matrix.clone(), encoding.into());
         let weights = random.values(outputs * inputs, spread);
         let stored = match encoding {
             Encoding::F32 => {
@@ -97,6 +97,12 @@ impl Tensors {
         let weights = quantized.dequantized();
         self.quantized.push((matrix, quantized));
         Dense { weights, bias }
+    }
+
+    /// Has tiles multiply by the layer `name` so.
+    pub fn multiply(&mut self, name: &str, multiply: Multiply) {
+        let matrix = self.matrices.get_mut(&format!("{name}.weight"));
+        matrix.unwrap().multiply = multiply;
     }
 
     fn upload(&self, gpu: &Rc<GpuDevice>, family: Family) -> Weights {

@@ -19,7 +19,7 @@ use crate::shader::shader;
 /// Workgroups of the runs with barriers: a few first, as on some adapters these take long.
 const BARRIER_GROUPS: [u32; 2] = [8, 64];
 /// Values of the results that are compared.
-const RESULTS: u32 = 4096;
+pub(super) const RESULTS: u32 = 4096;
 /// Barriers are slow where they make a run so many times as long...
 const FACTOR: f64 = 3.0;
 /// ...and longer by so many milliseconds: what a submit costs hides the rest.
@@ -59,7 +59,7 @@ async fn are_barriers_slow(gpu: &GpuDevice) -> Result<bool> {
     let runs = ["without", "with_barriers"].map(|entry| Run::new(gpu, text, entry, values));
     refused.close().await?;
     for groups in BARRIER_GROUPS {
-        let [without, with_barriers] = in_turn(gpu, &runs, groups).await?;
+        let [without, with_barriers] = both(gpu, &runs, groups).await?;
         if with_barriers > FACTOR * without && with_barriers - without > LEAST_MS {
             return Ok(true);
         }
@@ -110,20 +110,20 @@ async fn compare(
     if refused.close().await.is_err() {
         return Ok(None);
     }
-    let ms = in_turn(gpu, &runs, RESULTS / invocations).await?;
+    let ms = both(gpu, &runs, RESULTS / invocations).await?;
     let [wanted, found] = [runs[0].values(gpu).await?, runs[1].values(gpu).await?];
     Ok((wanted == found).then_some(ms))
 }
 
 /// A kernel that writes a value for each of its invocations.
-struct Run {
+pub(super) struct Run {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
     written: GpuBuffer,
 }
 
 impl Run {
-    fn new(gpu: &GpuDevice, text: &str, entry: &str, values: u32) -> Self {
+    pub fn new(gpu: &GpuDevice, text: &str, entry: &str, values: u32) -> Self {
         let written = gpu.owned("choosing kernels", 4 * values as usize);
         let pipeline = compile(gpu.device(), text, entry);
         let group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
@@ -157,15 +157,20 @@ impl Run {
     }
 
     /// What it has written.
-    async fn values(&self, gpu: &GpuDevice) -> Result<Vec<u8>> {
+    pub async fn values(&self, gpu: &GpuDevice) -> Result<Vec<u8>> {
         let bytes = self.written.bytes() as usize;
         gpu.read(&[(&*self.written, bytes)]).await
     }
 }
 
+async fn both(gpu: &GpuDevice, [a, b]: &[Run; 2], groups: u32) -> Result<[f64; 2]> {
+    let ms = in_turn(gpu, &[a, b], groups).await?;
+    Ok([ms[0], ms[1]])
+}
+
 /// The best of two runs of each, after one that compiles.
-async fn in_turn(gpu: &GpuDevice, runs: &[Run; 2], groups: u32) -> Result<[f64; 2]> {
-    let mut best = [f64::INFINITY; 2];
+pub(super) async fn in_turn(gpu: &GpuDevice, runs: &[&Run], groups: u32) -> Result<Vec<f64>> {
+    let mut best = vec![f64::INFINITY; runs.len()];
     for round in 0..3 {
         for (best, run) in best.iter_mut().zip(runs) {
             let ms = run.time(gpu, groups).await?;

@@ -4,10 +4,10 @@
 //! recorded. A graph needs no weights, so its pipelines can be compiled while these are on their way. Invariant: a
 //! call reads slots of earlier calls only, and writes one of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::kernel::{Family, Kernel, OUTPUT};
-use super::linear::{Activation, Encoding, Linear, Residual, Window};
+use super::linear::{Activation, Encoding, Linear, Matrix, Multiply, Residual, Window};
 use super::parts::{self, Attention};
 use crate::error::{Error, Result};
 
@@ -36,11 +36,13 @@ pub(super) struct Call {
 #[derive(Clone, Debug)]
 pub struct Graph {
     family: Family,
-    /// How each matrix is stored.
-    encodings: HashMap<String, Encoding>,
+    /// How each matrix is stored, and multiplied where that suits its rows.
+    matrices: HashMap<String, Matrix>,
     pub(super) calls: Vec<Call>,
     /// Values of each slot.
     pub(super) slots: Vec<usize>,
+    /// Slots that hold rows in bytes.
+    rounded: HashSet<usize>,
     /// Calls before which a pass may be divided.
     pub(super) steps: Vec<usize>,
 }
@@ -60,16 +62,25 @@ pub fn scales_of(name: &str) -> String {
     format!("{name}.scales")
 }
 
+/// The sums of the codes of each output of the matrix `name`.
+pub fn sums_of(name: &str) -> String {
+    format!("{name}.sums")
+}
+
+/// Up to so many rows there are too few to be worth rounding.
+const ROWS_FEW: usize = 8;
+
 fn f32s(name: &str, count: usize) -> Operand {
     Operand::Weights(name.into(), 4 * count as u64)
 }
 
 impl Graph {
-    /// A graph whose input is `values` f32; `encodings` are those of the matrices by name.
-    pub fn new(family: Family, encodings: HashMap<String, Encoding>, values: usize) -> Self {
+    /// A graph whose input is `values` f32, with matrices by name.
+    pub fn new(family: Family, matrices: HashMap<String, Matrix>, values: usize) -> Self {
         Self {
             family,
-            encodings,
+            matrices,
+            rounded: HashSet::new(),
             calls: Vec::new(),
             slots: vec![values],
             steps: Vec::new(),
@@ -121,22 +132,33 @@ impl Graph {
             (Some((_, step)), None) => Residual::Add { step: *step },
             (Some((_, step)), Some(_)) => Residual::Scaled { step: *step },
         };
-        let matrix = format!("{name}.weight");
-        let encoding = self.encodings.get(&matrix);
-        let encoding = *encoding.ok_or_else(|| Error::invalid(format!("no matrix {matrix}")))?;
+        let matrix = self.matrix(name, [rows, inputs], window)?;
+        let encoding = matrix.encoding;
         let shape = Linear {
             rows,
             inputs,
             outputs,
-            encoding,
+            matrix,
             window,
             residual,
             activation: after.activation,
         };
         let kernel = shape.kernel(self.family)?;
-        let weights = (1, f32s(&matrix, outputs * shape.words()));
+        let in_bytes = matrix.multiply == Multiply::Bytes;
+        let x = match in_bytes && !self.rounded.contains(&x.0) {
+            true => {
+                let kernel = parts::round_rows([rows, inputs], self.family)?;
+                self.rounded(kernel, vec![(0, Operand::Slot(x))], [rows, inputs])
+            }
+            false => x,
+        };
+        let name_of = format!("{name}.weight");
+        let weights = (1, f32s(&name_of, outputs * shape.words()));
         let mut reads = vec![(0, Operand::Slot(x)), weights];
-        let scales = (2, f32s(&scales_of(&matrix), shape.scales()));
+        if in_bytes {
+            reads.push((8, f32s(&sums_of(&name_of), outputs)));
+        }
+        let scales = (2, f32s(&scales_of(&name_of), shape.scales()));
         let mut ends = vec![(3, f32s(&format!("{name}.bias"), outputs))];
         match encoding {
             Encoding::F32 => {}
@@ -159,17 +181,67 @@ impl Graph {
         Ok(self.call(kernel, reads, rows * outputs))
     }
 
-    /// LayerNorm `name` of the rows `step * r`.
+    /// How `rows` rows of `inputs` are multiplied by the matrix of the layer `name`.
+    fn matrix(
+        &self,
+        name: &str,
+        [rows, inputs]: [usize; 2],
+        window: Option<Window>,
+    ) -> Result<Matrix> {
+        let found = self.matrices.get(&format!("{name}.weight"));
+        let found = *found.ok_or_else(|| Error::invalid(format!("no matrix of {name}")))?;
+        let suits = match found.multiply {
+            Multiply::Singles => true,
+            Multiply::Halves => found.encoding != Encoding::F32,
+            Multiply::Bytes => {
+                let suits = rows > ROWS_FEW && inputs.is_multiple_of(16);
+                found.encoding == Encoding::Int8 && suits && window.is_none()
+            }
+        };
+        match suits && self.family.has_tiles() {
+            true => Ok(found),
+            false => Ok(found.encoding.into()),
+        }
+    }
+
+    /// A call of `kernel`, which rounds `rows` rows of `inputs` to bytes.
+    fn rounded(
+        &mut self,
+        kernel: Kernel,
+        reads: Vec<(u32, Operand)>,
+        [rows, inputs]: [usize; 2],
+    ) -> Slot {
+        let words = (rows + 1) * inputs / 4 + 2 * rows;
+        let slot = self.call(kernel, reads, words.next_multiple_of(4));
+        self.rounded.insert(slot.0);
+        slot
+    }
+
+    /// LayerNorm `name` of the rows `step * r`, which enter the layer `next`, if that is all they do.
     ///
     /// # Errors
     /// As [`Graph::linear`].
-    pub fn norm(&mut self, x: Slot, name: &str, sides: [usize; 3], epsilon: f32) -> Result<Slot> {
-        let kernel = parts::layer_norm(sides, epsilon, self.family)?;
+    pub fn norm(
+        &mut self,
+        x: Slot,
+        name: &str,
+        sides: [usize; 3],
+        epsilon: f32,
+        next: Option<&str>,
+    ) -> Result<Slot> {
         let [rows, _, width] = sides;
+        let next = next
+            .map(|next| self.matrix(next, [rows, width], None))
+            .transpose()?;
+        let in_bytes = next.is_some_and(|next| next.multiply == Multiply::Bytes);
+        let kernel = parts::layer_norm(sides, epsilon, self.family, in_bytes)?;
         let weights = ["weight", "bias"].map(|part| f32s(&format!("{name}.{part}"), width));
         let [weight, bias] = weights;
         let reads = vec![(0, Operand::Slot(x)), (1, weight), (3, bias)];
-        Ok(self.call(kernel, reads, rows * width))
+        Ok(match in_bytes {
+            true => self.rounded(kernel, reads, [rows, width]),
+            false => self.call(kernel, reads, rows * width),
+        })
     }
 
     /// Attention before its projection.

@@ -2,7 +2,7 @@
 //!
 //! A text is a pipeline's whole identity, and [`Pipelines`] compiles each once for all backbones of a device: what differs between
 //! calls of one kernel, such as the rows of a layer, comes in [`Kernel::dims`], so that a transformer needs about six pipelines.
-//! Every kernel reads bindings 0..=3, 5 and 6, writes binding 4 and has its sizes at binding 7, all in group 0.
+//! Every kernel reads bindings 0..=3, 5, 6 and 8, writes binding 4 and has its sizes at binding 7, all in group 0.
 
 use std::collections::HashMap;
 
@@ -33,6 +33,15 @@ impl Family {
     pub fn has_tiles(self) -> bool {
         matches!(self, Self::Tiles | Self::Subgroups)
     }
+}
+
+/// What the tiles of linear layers multiply with beside f32: what an adapter has, and was measured to be faster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Arithmetic {
+    /// f16, for quantized weights.
+    pub halves: bool,
+    /// Four products of bytes at once, for 8-bit weights whose inputs suffice in 8 bits.
+    pub bytes: bool,
 }
 
 /// A kernel and what one call of it is given.

@@ -2,12 +2,11 @@
 //!
 //! A convolution is a linear layer whose rows are windows, read where they lie ([`Window`]). Invariants, checked
 //! by [`Linear::kernel`]: inputs and outputs are multiples of 4; for 4 bits inputs are of 32, and of 8
-//! for a pixel; a window's side is a multiple of its stride.
+//! for a pixel; a window's side is a multiple of its stride; rows in bytes are of 16 inputs and no windows.
 
 use super::kernel::{Family, Kernel};
 use super::parts::with_quads;
 use super::template::Values;
-use super::tile::Tile;
 use crate::error::{Error, Result};
 use crate::shader::shader;
 
@@ -28,6 +27,33 @@ impl Encoding {
             Self::F32 => 1,
             Self::Int8 => 4,
             Self::Int4 => 8,
+        }
+    }
+}
+
+/// How the tiles of GPUs multiply; registers multiply in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Multiply {
+    #[default]
+    Singles,
+    /// In f16, a stage at a time.
+    Halves,
+    /// Inputs that were rounded to bytes, and codes of 8 bits, four at once.
+    Bytes,
+}
+
+/// How a matrix is stored, and multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Matrix {
+    pub encoding: Encoding,
+    pub multiply: Multiply,
+}
+
+impl From<Encoding> for Matrix {
+    fn from(encoding: Encoding) -> Self {
+        Self {
+            encoding,
+            multiply: Multiply::Singles,
         }
     }
 }
@@ -71,7 +97,7 @@ pub struct Linear {
     /// Of one row, or of one pixel of a window.
     pub inputs: usize,
     pub outputs: usize,
-    pub encoding: Encoding,
+    pub matrix: Matrix,
     pub window: Option<Window>,
     pub residual: Residual,
     pub activation: Activation,
@@ -86,7 +112,7 @@ const LANES: usize = 8;
 const QUADS_F32: (usize, usize) = (12, 4);
 const QUADS_WORDS: (usize, usize) = (12, 6);
 
-const EPILOGUE: &str = shader!("epilogue.wgsl");
+pub(super) const EPILOGUE: &str = shader!("epilogue.wgsl");
 
 impl Linear {
     /// Taps of the window.
@@ -97,12 +123,20 @@ impl Linear {
 
     /// Words of a row of the matrix.
     pub fn words(&self) -> usize {
-        self.inputs * self.taps() / self.encoding.word()
+        self.inputs * self.taps() / self.matrix.encoding.word()
+    }
+
+    /// Inputs that one load of four words brings.
+    fn of_load(&self) -> usize {
+        match self.matrix.multiply {
+            Multiply::Bytes => 16,
+            Multiply::Singles | Multiply::Halves => 4,
+        }
     }
 
     /// Values of all scales.
     pub fn scales(&self) -> usize {
-        match self.encoding {
+        match self.matrix.encoding {
             Encoding::F32 => 0,
             Encoding::Int8 => self.outputs,
             Encoding::Int4 => self.inputs * self.taps() / 32 * self.outputs,
@@ -127,7 +161,7 @@ impl Linear {
     /// vain as can be, and as few loads of x.
     fn sides(&self, turned: bool) -> (usize, usize) {
         let whole = |(_, columns): (usize, usize)| self.outputs.is_multiple_of(LANES * columns);
-        match self.encoding {
+        match self.matrix.encoding {
             Encoding::F32 if turned => QUADS_F32,
             Encoding::Int8 | Encoding::Int4 if turned && whole(QUADS_WORDS) => QUADS_WORDS,
             _ => {
@@ -147,7 +181,7 @@ impl Linear {
         let windows = self.window.is_some();
         // The rows of the next step come while those of this one are multiplied, where that was measured to pay.
         let ahead = turned
-            && match self.encoding {
+            && match self.matrix.encoding {
                 Encoding::F32 => false,
                 Encoding::Int8 => true,
                 Encoding::Int4 => !windows,
@@ -160,13 +194,13 @@ impl Linear {
             .with("fetched", 0)
             .with("masked", if windows { tall } else { 0 })
             .with("mask", if windows { " * f$t_$q" } else { "" })
-            .with("fours", self.encoding.word().div_ceil(4))
+            .with("fours", self.matrix.encoding.word().div_ceil(4))
             .with("tall", tall)
             .with("ahead", if ahead { tall } else { 0 })
             .with("now", if ahead { 0 } else { tall })
             .with("columns", columns)
             .with("lanes", LANES);
-        let weights = match self.encoding {
+        let weights = match self.matrix.encoding {
             Encoding::F32 => shader!("columns_f32.wgsl"),
             Encoding::Int8 => shader!("columns_int8.wgsl"),
             Encoding::Int4 => shader!("columns_int4.wgsl"),
@@ -187,110 +221,28 @@ impl Linear {
         Kernel::new(text, groups, &self.dims())
     }
 
-    fn tiles(&self) -> Result<Kernel> {
-        let tile = self.tile();
-        let whole = tile.split == 1;
-        let values = self
-            .values()
-            .with("split", tile.split)
-            .with("part", if whole { "" } else { "group.z, " })
-            .with("of", if whole { ", e$q" } else { "" })
-            .with("whole", if whole { tile.quads } else { 0 })
-            .with("real", "vec4<f32>")
-            .with("x", "vec4<f32>")
-            .with("fetched", 1)
-            .with("width", "dims.n4")
-            .with("rows", tile.rows)
-            .with("quads", tile.quads)
-            .with("fours", tile.fours)
-            .with("slices", tile.slices)
-            .with("joined", tile.slices - 1)
-            .with("lines", tile.lines())
-            .with("x_loads", (tile.rows * tile.fours).div_ceil(8))
-            .with(
-                "w_loads",
-                (tile.quads * tile.fours).div_ceil(2 * self.encoding.word()),
-            )
-            .with("four", 4)
-            .with("eight", 8);
-        let weights = match self.encoding {
-            Encoding::F32 => shader!("weights_f32.wgsl"),
-            Encoding::Int8 => shader!("weights_int8.wgsl"),
-            Encoding::Int4 => shader!("weights_int4.wgsl"),
-        };
-        let text = shader!("linear_tiles.wgsl");
-        let [rows, columns] = tile.sides();
-        let groups = [
-            self.outputs.div_ceil(columns),
-            self.rows.div_ceil(rows),
-            tile.split,
-        ];
-        let text = match tile.split {
-            1 => self.text(&values, &[text, weights, EPILOGUE]),
-            _ => self.text(&values, &[text, weights, shader!("parts.wgsl")]),
-        };
-        Kernel::new(text, groups, &self.dims())
-    }
-
-    /// Partial sums that the kernel of `family` leaves to [`Self::join`]; 1 where there are none.
-    pub fn split(&self, family: Family) -> usize {
-        match family {
-            Family::Registers | Family::Quads => 1,
-            Family::Tiles | Family::Subgroups => self.tile().split,
-        }
-    }
-
-    /// The kernel that joins partial sums [split, rows, outputs].
-    ///
-    /// # Errors
-    /// As [`Self::kernel`].
-    pub fn join(&self) -> Result<Kernel> {
-        let (scaled, scale) = match self.encoding {
-            Encoding::Int8 => (1, "scales[quad]"),
-            _ => (0, "vec4<f32>(1.0)"),
-        };
-        let values = self
-            .values()
-            .with("real", "vec4<f32>")
-            .with("x", "vec4<f32>")
-            .with("fetched", 1)
-            .with("width", "dims.n4")
-            .with("split", self.tile().split)
-            .with("scaled", scaled)
-            .with("scale", scale);
-        let rows = Self {
-            window: None,
-            ..*self
-        };
-        let text = shader!("linear_join.wgsl");
-        let groups = [(self.rows * self.outputs / 4).div_ceil(64), 1, 1];
-        let kernel = Kernel::new(rows.text(&values, &[text, EPILOGUE]), groups, &self.dims())?;
-        Ok(kernel.computing("join", 0))
-    }
-
-    fn tile(&self) -> Tile {
-        Tile::of(self.rows, self.outputs, self.inputs * self.taps())
-    }
-
     fn check(&self) -> Result<()> {
         let fours = self.inputs.is_multiple_of(4) && self.outputs.is_multiple_of(4);
         let inputs = self.inputs * self.taps();
-        let groups = self.encoding != Encoding::Int4 || inputs.is_multiple_of(32);
+        let groups = self.matrix.encoding != Encoding::Int4 || inputs.is_multiple_of(32);
         let window = self.window.is_none_or(|w| {
             let out = w.side / w.stride.max(1);
             let whole = w.stride > 0 && w.side.is_multiple_of(w.stride) && w.kernel % 2 == 1;
             // 4-bit words hold two fours of inputs, which one tap must not split.
-            let words = self.encoding != Encoding::Int4 || self.inputs.is_multiple_of(8);
+            let words = self.matrix.encoding != Encoding::Int4 || self.inputs.is_multiple_of(8);
             whole && words && self.rows == out * out
         });
+        let sixteens = self.inputs.is_multiple_of(16) && self.window.is_none();
+        let bytes = self.matrix.multiply != Multiply::Bytes
+            || self.matrix.encoding == Encoding::Int8 && sixteens;
         let some = self.rows > 0 && self.inputs > 0 && self.outputs > 0;
-        match some && fours && groups && window {
+        match some && fours && groups && window && bytes {
             true => Ok(()),
             false => Err(Error::invalid(format!("no kernel for {self:?}"))),
         }
     }
 
-    fn dims(&self) -> [usize; 7] {
+    pub(super) fn dims(&self) -> [usize; 7] {
         let window = self.window.unwrap_or(Window {
             side: 1,
             kernel: 1,
@@ -300,7 +252,7 @@ impl Linear {
             Residual::None => 0,
             Residual::Add { step } | Residual::Scaled { step } => step,
         };
-        let (n4, c4) = (self.outputs / 4, self.inputs / 4);
+        let (n4, c4) = (self.outputs / 4, self.inputs / self.of_load());
         [
             self.rows,
             n4,
@@ -312,7 +264,7 @@ impl Linear {
         ]
     }
 
-    fn values(&self) -> Values {
+    pub(super) fn values(&self) -> Values {
         let at = "row * dims.step * {{ width }} + column";
         let (residual, gamma, before) = match self.residual {
             Residual::None => (0, 0, String::new()),
@@ -333,10 +285,11 @@ impl Linear {
     }
 
     /// The inputs' part and `parts`, filled with `values`.
-    fn text(&self, values: &Values, parts: &[&str]) -> String {
-        let inputs = match self.window {
-            None => shader!("inputs_rows.wgsl"),
-            Some(_) => shader!("inputs_window.wgsl"),
+    pub(super) fn text(&self, values: &Values, parts: &[&str]) -> String {
+        let inputs = match (self.window, self.matrix.multiply) {
+            (None, Multiply::Bytes) => shader!("inputs_bytes.wgsl"),
+            (None, _) => shader!("inputs_rows.wgsl"),
+            (Some(_), _) => shader!("inputs_window.wgsl"),
         };
         let mut text = values.fill(inputs);
         for part in parts {

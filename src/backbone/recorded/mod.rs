@@ -2,9 +2,10 @@
 //!
 //! The networks are those of `super::reference`, which computes them in Burn.
 //! [`vit`] and [`resnet`] make a [`graph::Graph`] from a configuration; [`pass::Pass`] binds it to weights. Four
-//! families of kernels do the same work, and [`choose`] measures which of them suits the adapter. [`reference`] holds
-//! the CPU twins that define the kernels.
+//! families of kernels do the same work, and [`choose`] measures which of them suits the adapter, [`arithmetic`] what tiles
+//! multiply with. [`reference`] holds the CPU twins that define the kernels.
 
+pub mod arithmetic;
 pub mod choose;
 pub mod graph;
 pub mod kernel;
@@ -18,6 +19,7 @@ pub mod reference;
 pub mod resnet;
 pub(crate) mod template;
 mod tile;
+mod tiles;
 pub mod vit;
 pub mod weights;
 
@@ -28,8 +30,8 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use graph::Graph;
-use kernel::{Family, Pipelines};
-use linear::Encoding;
+use kernel::{Arithmetic, Family, Pipelines};
+use linear::{Encoding, Matrix, Multiply};
 use pass::Pass;
 use weights::Uploads;
 
@@ -63,10 +65,10 @@ impl Loading {
     /// [`crate::Error::InvalidArgument`] for a shape that the kernels do not serve, and those of [`GpuDevice::family`].
     pub async fn start(gpu: &Rc<GpuDevice>, head: &ModelHead) -> Result<Self> {
         let family = gpu.family().await?;
-        let encodings = encodings(head);
+        let matrices = matrices(head, gpu.arithmetic());
         let graph = match &head.architecture {
-            Architecture::Vit(config) => vit::vit(config, encodings, family)?,
-            Architecture::Resnet(config) => resnet::resnet(config, encodings, family)?,
+            Architecture::Vit(config) => vit::vit(config, matrices, family)?,
+            Architecture::Resnet(config) => resnet::resnet(config, matrices, family)?,
         };
         let mut pipelines = gpu.pipelines().clone();
         let refused = gpu.scope();
@@ -118,20 +120,26 @@ impl Recorded {
     }
 }
 
-/// How each matrix of `head` is stored on the device.
-fn encodings(head: &ModelHead) -> HashMap<String, Encoding> {
-    let matrices = head
-        .tensors
-        .iter()
-        .filter(|tensor| is_matrix(&tensor.shape));
-    let encoding = |stored| match stored {
-        TensorEncoding::Int8 => Encoding::Int8,
-        TensorEncoding::Int4 => Encoding::Int4,
-        _ => Encoding::F32,
-    };
-    matrices
-        .map(|tensor| (tensor.name.clone(), encoding(tensor.encoding)))
-        .collect()
+/// How each matrix of `head` is stored on the device, and multiplied by tiles.
+fn matrices(head: &ModelHead, arithmetic: Arithmetic) -> HashMap<String, Matrix> {
+    let tensors = head.tensors.iter();
+    let matrices = tensors.filter(|tensor| is_matrix(&tensor.shape));
+    let named = matrices.map(|tensor| {
+        let encoding = match tensor.encoding {
+            TensorEncoding::Int8 => Encoding::Int8,
+            TensorEncoding::Int4 => Encoding::Int4,
+            TensorEncoding::F32 | TensorEncoding::F16 => Encoding::F32,
+        };
+        let suffice = encoding == Encoding::Int8 && tensor.activations.is_some();
+        let multiply = match encoding {
+            Encoding::F32 => Multiply::Singles,
+            _ if suffice && arithmetic.bytes => Multiply::Bytes,
+            _ if arithmetic.halves => Multiply::Halves,
+            _ => Multiply::Singles,
+        };
+        (tensor.name.clone(), Matrix { encoding, multiply })
+    });
+    named.collect()
 }
 
 #[cfg(test)]
@@ -155,7 +163,7 @@ mod tests {
         let layers = ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"];
         let blocks = (0..2).flat_map(|i| layers.map(|layer| format!("blocks.{i}.{layer}")));
         let names = blocks.chain(["patch_embed.proj".into()]);
-        let encodings = names.map(|name| (format!("{name}.weight"), Encoding::Int8));
+        let encodings = names.map(|name| (format!("{name}.weight"), Encoding::Int8.into()));
         let graph = vit::vit(&config, encodings.collect(), family).unwrap();
         graph
             .calls

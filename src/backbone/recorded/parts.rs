@@ -5,6 +5,7 @@
 use super::kernel::{Family, Kernel};
 use super::template::Values;
 use crate::error::{Error, Result};
+use crate::format::model::EIGHT_BIT_STEPS;
 use crate::shader::{ENABLE_SUBGROUPS, shader};
 
 /// Workgroup memory that every WebGPU device has.
@@ -29,18 +30,22 @@ fn float(value: f32) -> String {
 
 /// `kernel` behind what its invocations tell each other by, filled.
 pub(super) fn with_sums(values: &Values, kernel: &str, family: Family) -> String {
-    let (enable, sums, lanes, size) = match family {
+    let (enable, sums, lanes, [taken, size]) = match family {
         Family::Subgroups => (
             ENABLE_SUBGROUPS,
             shader!("sums_subgroups.wgsl"),
             ", @builtin(subgroup_size) size: u32",
-            ", size",
+            [", size: u32", ", size"],
         ),
         Family::Registers | Family::Quads | Family::Tiles => {
-            ("", shader!("sums_memory.wgsl"), "", "")
+            ("", shader!("sums_memory.wgsl"), "", ["", ""])
         }
     };
-    let values = values.clone().with("lanes", lanes).with("size", size);
+    let values = values
+        .clone()
+        .with("lanes", lanes)
+        .with("taken", taken)
+        .with("size", size);
     [enable, sums, &values.fill(kernel)].concat()
 }
 
@@ -93,14 +98,30 @@ impl Attention {
     }
 }
 
-/// LayerNorm of the rows `step * r`: x [.., width] -> [rows, width].
+/// LayerNorm of the rows `step * r`: x [.., width] -> [rows, width], as bytes where they are to be multiplied so.
 ///
 /// # Errors
 /// As [`Attention::kernel`].
-pub fn layer_norm([rows, step, width]: [usize; 3], epsilon: f32, family: Family) -> Result<Kernel> {
-    let values = Values::default().with("epsilon", float(epsilon));
+pub fn layer_norm(
+    [rows, step, width]: [usize; 3],
+    epsilon: f32,
+    family: Family,
+    in_bytes: bool,
+) -> Result<Kernel> {
+    let values = Values::default()
+        .with("epsilon", float(epsilon))
+        .with("steps", EIGHT_BIT_STEPS)
+        .with("plain", usize::from(!in_bytes))
+        .with("rounded", usize::from(in_bytes));
     let (text, groups) = match family.has_tiles() {
-        true => (with_sums(&values, shader!("norm_tiles.wgsl"), family), rows),
+        true => {
+            let norm = shader!("norm_tiles.wgsl");
+            let text = match in_bytes {
+                true => [shader!("round_rows.wgsl"), norm].concat(),
+                false => norm.into(),
+            };
+            (with_sums(&values, &text, family), rows)
+        }
         false => (
             values.fill(shader!("norm_registers.wgsl")),
             rows.div_ceil(16),
@@ -108,6 +129,17 @@ pub fn layer_norm([rows, step, width]: [usize; 3], epsilon: f32, family: Family)
     };
     let dims = [rows, fours(width)?, step];
     Ok(Kernel::new(text, [groups, 1, 1], &dims)?.computing("norm", 0))
+}
+
+/// Rows as bytes: x [rows, width] -> what `round_rows.wgsl` says, with a family that has tiles.
+///
+/// # Errors
+/// As [`Attention::kernel`].
+pub fn round_rows([rows, width]: [usize; 2], family: Family) -> Result<Kernel> {
+    let values = Values::default().with("steps", EIGHT_BIT_STEPS);
+    let text = [shader!("round_rows.wgsl"), shader!("rounded_values.wgsl")].concat();
+    let text = with_sums(&values, &text, family);
+    Ok(Kernel::new(text, [rows, 1, 1], &[rows, fours(width)?])?.computing("round", 0))
 }
 
 /// Class token and positions: patches [tokens - 1, width] -> [tokens, width].

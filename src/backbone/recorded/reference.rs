@@ -1,6 +1,7 @@
 //! The CPU twins that define what the kernels compute, in plain Rust.
 
 use super::linear::{Activation, Window};
+use crate::format::model::EIGHT_BIT_STEPS;
 
 /// `x` [rows, in] times `weights` [out, in], plus `bias` [out].
 pub fn linear(x: &[f32], weights: &[f32], bias: &[f32]) -> Vec<f32> {
@@ -11,6 +12,26 @@ pub fn linear(x: &[f32], weights: &[f32], bias: &[f32]) -> Vec<f32> {
             let sum: f64 = row.iter().zip(weights).map(|(x, w)| f64::from(x * w)).sum();
             y.push(sum as f32 + bias);
         }
+    }
+    y
+}
+
+/// What rows of `inputs` values are once they were rounded to bytes: steps from a row's least value or 0 to its largest or 0;
+/// the first row by what that leaves of it as well, in steps of a 254th.
+pub fn round_rows(x: &[f32], inputs: usize) -> Vec<f32> {
+    let steps = f32::from(EIGHT_BIT_STEPS);
+    let mut y = Vec::with_capacity(x.len());
+    for (r, row) in x.chunks_exact(inputs).enumerate() {
+        let below = row.iter().fold(0.0f32, |most, x| most.max(-x));
+        let span = below + row.iter().fold(0.0f32, |most, x| most.max(*x));
+        let inverse = if span > 1e-30 { steps / span } else { 0.0 };
+        let zero = (below * inverse).round_ties_even() - 127.0;
+        y.extend(row.iter().map(|x| {
+            let code = (x * inverse).round_ties_even();
+            let left = ((x * inverse - code) * steps).round_ties_even() / steps;
+            let byte = (code + zero).clamp(-127.0, 127.0) - zero;
+            span / steps * (byte + if r == 0 { left } else { 0.0 })
+        }));
     }
     y
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::graph::{After, Graph, Slot};
 use super::kernel::Family;
-use super::linear::{Activation, Encoding, Window};
+use super::linear::{Activation, Matrix, Window};
 use super::parts;
 use crate::error::{Error, Result};
 use crate::format::ResnetConfig;
@@ -44,11 +44,11 @@ pub fn with_fourth_channel(values: &[f32]) -> Vec<f32> {
 /// [`Error::InvalidArgument`] for a shape that the kernels do not serve.
 pub fn resnet(
     config: &ResnetConfig,
-    encodings: HashMap<String, Encoding>,
+    matrices: HashMap<String, Matrix>,
     family: Family,
 ) -> Result<Graph> {
     let side = config.image;
-    let mut graph = Graph::new(family, encodings, side * side * STEM_CHANNELS);
+    let mut graph = Graph::new(family, matrices, side * side * STEM_CHANNELS);
     let x = Grid {
         slot: graph.input(),
         side,

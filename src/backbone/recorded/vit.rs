@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::graph::{After, Graph, Slot};
 use super::kernel::Family;
-use super::linear::{Activation, Encoding};
+use super::linear::{Activation, Matrix};
 use super::parts::Attention;
 use crate::error::Result;
 use crate::format::{self, VitConfig};
@@ -20,15 +20,11 @@ pub const POSITIONS: &str = "positions";
 ///
 /// # Errors
 /// [`crate::Error::InvalidArgument`] for a shape that the kernels do not serve.
-pub fn vit(
-    config: &VitConfig,
-    encodings: HashMap<String, Encoding>,
-    family: Family,
-) -> Result<Graph> {
+pub fn vit(config: &VitConfig, matrices: HashMap<String, Matrix>, family: Family) -> Result<Graph> {
     let (tokens, width, epsilon) = (config.tokens(), config.width, config.epsilon);
     let patches = tokens - 1;
     let inputs = 3 * config.patch * config.patch;
-    let mut graph = Graph::new(family, encodings, patches * inputs);
+    let mut graph = Graph::new(family, matrices, patches * inputs);
     let sides = [patches, inputs, width];
     let x = graph.linear(
         graph.input(),
@@ -39,14 +35,14 @@ pub fn vit(
     )?;
     let mut x = graph.tokens(x, [CLASS_TOKEN, POSITIONS], [tokens, width])?;
     if config.pre_norm {
-        x = graph.norm(x, "norm_pre", [tokens, 1, width], epsilon)?;
+        x = graph.norm(x, "norm_pre", [tokens, 1, width], epsilon, None)?;
     }
     for i in 0..config.depth {
         graph.step();
         x = block(&mut graph, x, config, i)?;
     }
     graph
-        .norm(x, "norm", [1, 1, width], epsilon)
+        .norm(x, "norm", [1, 1, width], epsilon, None)
         .and_then(|x| match config.projection {
             Some(outputs) => graph.linear(x, "head", [1, width, outputs], None, After::default()),
             None => Ok(x),
@@ -59,9 +55,10 @@ fn block(graph: &mut Graph, x: Slot, config: &VitConfig, i: usize) -> Result<Slo
     let (tokens, width, heads) = (config.tokens(), config.width, config.heads);
     let name = |part: &str| format!("blocks.{i}.{part}");
     let queries = if i + 1 == config.depth { 1 } else { tokens };
-    let normed = graph.norm(x, &name("norm1"), [tokens, 1, width], config.epsilon)?;
+    let (rows, enters) = ([tokens, 1, width], name("attn.qkv"));
+    let normed = graph.norm(x, &name("norm1"), rows, config.epsilon, Some(&enters))?;
     let sides = [tokens, width, 3 * width];
-    let qkv = graph.linear(normed, &name("attn.qkv"), sides, None, After::default())?;
+    let qkv = graph.linear(normed, &enters, sides, None, After::default())?;
     let shape = Attention {
         tokens,
         queries,
@@ -76,7 +73,8 @@ fn block(graph: &mut Graph, x: Slot, config: &VitConfig, i: usize) -> Result<Slo
     };
     let sides = [queries, width, width];
     let x = graph.linear(mixed, &name("attn.proj"), sides, None, add(x, "ls1.gamma"))?;
-    let normed = graph.norm(x, &name("norm2"), [queries, 1, width], config.epsilon)?;
+    let (rows, enters) = ([queries, 1, width], name("mlp.fc1"));
+    let normed = graph.norm(x, &name("norm2"), rows, config.epsilon, Some(&enters))?;
     let after = After {
         activation: match config.activation {
             format::Activation::Gelu => Activation::Gelu,
@@ -85,7 +83,7 @@ fn block(graph: &mut Graph, x: Slot, config: &VitConfig, i: usize) -> Result<Slo
         ..After::default()
     };
     let sides = [queries, width, config.mlp];
-    let hidden = graph.linear(normed, &name("mlp.fc1"), sides, None, after)?;
+    let hidden = graph.linear(normed, &enters, sides, None, after)?;
     let sides = [queries, config.mlp, width];
     graph.linear(hidden, &name("mlp.fc2"), sides, None, add(x, "ls2.gamma"))
 }

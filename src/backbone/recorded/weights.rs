@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::graph::scales_of;
+use super::graph::{scales_of, sums_of};
 use super::kernel::Family;
 use super::linear::Encoding;
 use super::resnet::with_fourth_channel;
@@ -93,6 +93,12 @@ impl Uploads {
                     .flat_map(|group| matrix.scales.iter().skip(group).step_by(groups).copied())
                     .collect();
                 self.put(&scales_of(name), bytemuck::cast_slice(&scales));
+                if self.family.has_tiles() && encoding == Encoding::Int8 {
+                    let rows = matrix.codes.chunks_exact(matrix.inputs.max(1));
+                    let sum = |row: &[u8]| row.iter().map(|code| f32::from(*code as i8)).sum();
+                    let sums: Vec<f32> = rows.map(sum).collect();
+                    self.put(&sums_of(name), bytemuck::cast_slice(&sums));
+                }
                 let mut words: Vec<u32> = bytemuck::pod_collect_to_vec(&matrix.codes);
                 self.words(name, &mut words, matrix.outputs, encoding)?;
             }
