@@ -5,7 +5,7 @@
 
 // Four bits as bytes.
 fn word(bits: u32) -> u32 {
-    return (bits & 1u) | (bits & 2u) << 7u | (bits & 4u) << 14u | (bits & 8u) << 21u;
+    return (bits & 1u) | ((bits & 2u) << 7u) | ((bits & 4u) << 14u) | ((bits & 8u) << 21u);
 }
 
 @compute @workgroup_size(64, 1, 1)

@@ -16,7 +16,7 @@ fn most(v: vec4<f32>) -> f32 {
 
 fn packed(codes: vec4<f32>) -> u32 {
     let bytes = vec4<u32>(clamp(vec4<i32>(codes), vec4<i32>(-127), vec4<i32>(127))) & vec4<u32>(255u);
-    return bytes.x | bytes.y << 8u | bytes.z << 16u | bytes.w << 24u;
+    return bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
 }
 
 fn round_row(row: u32, place: u32{{ taken }}) {

@@ -33,8 +33,8 @@ after(async () => {
   await server?.close();
 });
 
-/** Runs before the worker: where no time passes, barriers are not slow, and the kernels of real GPUs are taken. */
-const STILL_CLOCK = "performance.now = () => 1;";
+/** Runs before the worker: where all takes as long, barriers are not slow, and the kernels of real GPUs are taken, with products of bytes. */
+const STILL_CLOCK = "{ let ms = 0; performance.now = () => (ms += 4); }";
 
 /** An adapter without subgroups. */
 const NO_SUBGROUPS = `Object.defineProperty(GPUAdapter.prototype, "features", { get: () => new Set() });`;
@@ -152,9 +152,10 @@ for (const [backbone, precision] of [["toy-p14", "int8"], ["toy-p14", "int4"]]) 
     run("toy-model", "--backbone", backbone, "--precision", precision, "--eight-bits", "--out", model);
     run("pack", "--model", model, "--images", join(ROOT, "build/demo/works"), "--thumbnail", "0", "-o", join(site.folder, name));
     const expected = native(join(site.folder, name), images, 600);
-    const { context, page } = await openPage(browser, `${server.url}/blank.html`);
-    server.faults.delete("/worker.js");
-    for (const device of ["cpu", "webgpu"]) {
+    // The last by the kernels of real GPUs.
+    for (const [device, before] of [["cpu", ""], ["webgpu", ""], ["webgpu", STILL_CLOCK]]) {
+      server.faults.set("/worker.js", (count, body) => ({ body: `${before}${body}` }));
+      const { context, page } = await openPage(browser, `${server.url}/blank.html`);
       await openIndex(page, `${server.url}/${name}/manifest.json`, { device });
       let errors = 0, spread = 0;
       for (const [i, image] of images.entries()) {
@@ -168,12 +169,13 @@ for (const [backbone, precision] of [["toy-p14", "int8"], ["toy-p14", "int4"]]) 
         }
       }
       const share = Math.sqrt(errors / spread);
-      const what = `${name} on ${device}: errors of scores are ${share.toFixed(5)} of their spread`;
+      const what = `${name} on ${device}${before && " by tiles"}: errors of scores are ${share.toFixed(5)} of their spread`;
       t.diagnostic(what);
-      const bytes = device === "cpu" && await multipliesBytes(page);
+      // Tiles round 8-bit weights' rows alone, by products that are emulated where there are none.
+      const bytes = device === "cpu" ? await multipliesBytes(page) : before !== "" && precision === "int8";
       assert.ok(bytes ? share > SHARE_OTHERWISE && share < SHARE_8_BITS : share < SHARE_OTHERWISE, what);
       if (device === "cpu" && !bytes) t.diagnostic("skipped: tokens of 8 bits, which this machine has no instruction for");
+      await context.close();
     }
-    await context.close();
   });
 }

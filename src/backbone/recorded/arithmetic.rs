@@ -1,8 +1,8 @@
 //! What the tiles of linear layers multiply with on an adapter, by measuring it: f32, f16, or bytes four at once.
 //!
 //! Every browser takes packed products, but many a GPU has no instruction for them; f16 may be as fast as f32. Either is
-//! taken if it comes to the same sums and takes plainly less time for as many products. Runs grow until the clock can tell them
-//! apart, so that the choice takes some hundredths of a second.
+//! taken if it comes to the same sums in less time: f16 in plainly less, as it is less exact; bytes if they are no slower, as tiles
+//! of them load a quarter. Runs grow until the clock can tell them apart, so that the choice takes some hundredths of a second.
 
 use super::choose::{RESULTS, Run, in_turn};
 use super::kernel::Arithmetic;
@@ -15,8 +15,9 @@ use crate::error::Result;
 pub const GROUPS: [u32; 3] = [64, 1024, 16384];
 /// From so many milliseconds on, runs are long enough.
 const ENOUGH_MS: f64 = 3.0;
-/// What is taken in place of something else needs no more than this share of its time: rounding costs time too.
-const SHARE: f64 = 0.7;
+/// What f16 and bytes may take of the time of what they take the place of.
+const HALVES: f64 = 0.7;
+const BYTES: f64 = 1.0;
 
 /// What suits `gpu`, an adapter for tiles.
 ///
@@ -25,12 +26,11 @@ const SHARE: f64 = 0.7;
 pub async fn choose_arithmetic(gpu: &GpuDevice) -> Result<Arithmetic> {
     let [singles, halves, bytes] = rates(gpu, &GROUPS).await?;
     let singles = singles.unwrap_or(f64::INFINITY);
-    let is_faster = |other: Option<f64>, than: f64| other.is_some_and(|ms| ms <= SHARE * than);
-    let in_halves = is_faster(halves, singles);
-    let than = halves.filter(|_| in_halves).unwrap_or(singles);
+    let halves = halves.filter(|ms| *ms <= HALVES * singles);
+    let best = halves.unwrap_or(singles);
     Ok(Arithmetic {
-        halves: in_halves,
-        bytes: is_faster(bytes, than),
+        halves: halves.is_some(),
+        bytes: bytes.is_some_and(|ms| ms <= BYTES * best),
     })
 }
 

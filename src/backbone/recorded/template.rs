@@ -12,8 +12,14 @@ pub struct Values(Vec<(&'static str, String)>);
 
 impl Values {
     /// Adds a name.
-    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.0.push((name, value.to_string()));
+    pub fn with(self, name: &'static str, value: impl ToString) -> Self {
+        self.and(name, value.to_string())
+    }
+
+    // Not inlined, for the module's size.
+    #[inline(never)]
+    fn and(mut self, name: &'static str, value: String) -> Self {
+        self.0.push((name, value));
         self
     }
 
