@@ -1,5 +1,6 @@
 //! `data-attribution bench-kernels`: forward passes on the GPU at hand, kernel by kernel, beside what it can do at best.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use crate::backbone::precision_table::{Rounding, cosine, generated_backbone};
 use crate::backbone::recorded::arithmetic::{GROUPS, rates};
 use crate::backbone::recorded::kernel::{Arithmetic, Family};
 use crate::backbone::recorded::profile::Step;
+use crate::backbone::recorded::texts::texts;
 use crate::backbone::registry::BackboneSpec;
 use crate::backbone::{Network, Unpaced, generated, parity, registry};
 use crate::clock::now_ms;
@@ -38,6 +40,10 @@ pub struct BenchKernels {
     /// Take the kernels for GPUs even if others suit the device.
     #[arg(long)]
     tiles: bool,
+    /// Write the texts of all kernels that backbones may be given to this folder instead, as other compilers than the device's may
+    /// want to check them.
+    #[arg(long)]
+    texts: Option<PathBuf>,
     /// Print one JSON object for the device, and one for each backbone and form.
     #[arg(long)]
     json: bool,
@@ -68,6 +74,13 @@ impl Measured {
 
 impl BenchKernels {
     pub fn run(self) -> Result<()> {
+        if let Some(folder) = &self.texts {
+            std::fs::create_dir_all(folder)?;
+            for (i, text) in texts()?.into_iter().enumerate() {
+                std::fs::write(folder.join(format!("{i}.wgsl")), text)?;
+            }
+            return Ok(());
+        }
         // Opening the device is in it.
         let start = Instant::now();
         let (auto, _) = pollster::block_on(parity::choose(DeviceChoice::Auto, &now_ms))?;

@@ -73,7 +73,8 @@ pub async fn rates(gpu: &GpuDevice, groups: &[u32]) -> Result<[Option<f64>; 3]> 
     Ok(found)
 }
 
-fn text(multiply: Multiply) -> String {
+/// The kernel that measures it.
+pub(super) fn text(multiply: Multiply) -> String {
     let in_bytes = multiply == Multiply::Bytes;
     let (singles, bytes) = if in_bytes { (0, 4) } else { (4, 0) };
     let values = multiply

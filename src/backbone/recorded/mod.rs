@@ -18,6 +18,8 @@ pub mod profile;
 pub mod reference;
 pub mod resnet;
 pub(crate) mod template;
+#[cfg(feature = "cli")]
+pub mod texts;
 mod tile;
 mod tiles;
 pub mod vit;
@@ -66,10 +68,7 @@ impl Loading {
     pub async fn start(gpu: &Rc<GpuDevice>, head: &ModelHead) -> Result<Self> {
         let family = gpu.family().await?;
         let matrices = matrices(head, gpu.arithmetic());
-        let graph = match &head.architecture {
-            Architecture::Vit(config) => vit::vit(config, matrices, family)?,
-            Architecture::Resnet(config) => resnet::resnet(config, matrices, family)?,
-        };
+        let graph = graph_of(&head.architecture, matrices, family)?;
         let mut pipelines = gpu.pipelines().clone();
         let refused = gpu.scope();
         for call in &graph.calls {
@@ -117,6 +116,17 @@ impl Recorded {
             features.extend(self.pass.run(&input, divided, pace).await?);
         }
         Ok(features)
+    }
+}
+
+fn graph_of(
+    architecture: &Architecture,
+    matrices: HashMap<String, Matrix>,
+    family: Family,
+) -> Result<Graph> {
+    match architecture {
+        Architecture::Vit(config) => vit::vit(config, matrices, family),
+        Architecture::Resnet(config) => resnet::resnet(config, matrices, family),
     }
 }
 
