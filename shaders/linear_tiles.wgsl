@@ -49,7 +49,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var k = (group.z * SLICES + slice) * FOURS;
     var x$l = four_of(min(first_row + row + $lu * (64u / FOURS), dims.m - 1u), k + four); //% l x_loads
     var w$l = load(first_quad + quad, k, unit + $lu * (64u / QUADS)); //% l w_loads
-    var m = four_of(dims.m, k + four); //% i low
+    var m = {{ came }}(); //% i low
+    if (group.y == 0u) { m = four_of(dims.m, k + four); } //% i low
     for (var start = 0u; start < fours; start += FOURS * SLICES * SPLIT) {
         workgroupBarrier();
         //% repeat l x_loads
@@ -57,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             xs[x_line + row + $lu * (64u / FOURS)][four] = held(x$l);
         }
         //% end
-        if (place < FOURS) { lows[slice * FOURS + place] = m; } //% i low
+        if (group.y == 0u && place < FOURS) { lows[slice * FOURS + place] = m; } //% i low
         //% repeat l w_loads
         if ((unit + $lu * (64u / QUADS)) * UNIT < 4u * FOURS) {
             stage(w_line + quad, (unit + $lu * (64u / QUADS)) * UNIT, w$l);
@@ -67,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         k += FOURS * SLICES * SPLIT;
         x$l = four_of(min(first_row + row + $lu * (64u / FOURS), dims.m - 1u), k + four); //% l x_loads
         w$l = load(first_quad + quad, k, unit + $lu * (64u / QUADS)); //% l w_loads
-        m = four_of(dims.m, k + four); //% i low
+        if (group.y == 0u) { m = four_of(dims.m, k + four); } //% i low
         var p$i_$q = {{ held }}(); //% i halved q quads
         //% repeat j fours
         {

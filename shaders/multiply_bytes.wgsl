@@ -18,9 +18,9 @@ fn whole(sum: vec4<i32>, row: u32, quad: u32, first: bool) -> vec4<f32> {
     return end.x * (vec4<f32>(sum) + select(0.0, end.y, first) * weight_sums[min(quad, dims.n4 - 1u)]);
 }
 
-// The products of what the rounding of the first row has left, in steps of a 254th.
+// The products of what the rounding of the first row has left, in steps of as many parts.
 fn rest(sum: vec4<i32>) -> vec4<f32> {
-    return end_of_row(0u).x / 254.0 * vec4<f32>(sum);
+    return end_of_row(0u).x / {{ steps }}f * vec4<f32>(sum);
 }
 
 // What one slice tells another lies where the weights lay.

@@ -9,6 +9,7 @@
 
 const STEPS = {{ steps }}f;
 const LEAST = 1e-30;
+const MOST = 3e38;
 
 fn most(v: vec4<f32>) -> f32 {
     return max(max(v.x, v.y), max(v.z, v.w));
@@ -25,7 +26,7 @@ fn round_row(row: u32, place: u32{{ taken }}) {
     for (var c = place; c < dims.w4; c += 64u) {
         let value = entering(row, c);
         lower = max(lower, -value);
-        upper = max(upper, value);
+        upper = max(upper, select(value, vec4<f32>(MOST), (bitcast<vec4<u32>>(value) & vec4<u32>(0x7f800000u)) == vec4<u32>(0x7f800000u)));
     }
     let below = greatest_of_all(most(lower), place{{ size }});
     let span = below + greatest_of_all(most(upper), place{{ size }});
@@ -39,12 +40,13 @@ fn round_row(row: u32, place: u32{{ taken }}) {
         let code = round(value);
         y[row * dims.w4 + c] = packed(code + zero);
         if (row == 0u) {
-            y[dims.rows * dims.w4 + c] = packed(round((value - code) * 254.0));
+            y[dims.rows * dims.w4 + c] = packed(round((value - code) * STEPS));
         }
     }
     if (place == 0u) {
         let at = (dims.rows + 1u) * dims.w4 + 2u * row;
-        y[at] = bitcast<u32>(span / STEPS);
+        // Of what is not finite, or not any more, nothing finite comes.
+        y[at] = select(bitcast<u32>(span / STEPS), 0x7fc00000u, span >= MOST);
         y[at + 1u] = bitcast<u32>(-zero);
     }
 }

@@ -12,7 +12,7 @@ fn load(quad: u32, k4: u32, unit: u32) -> vec4<f32> {
 
 // Puts them into `ws` as they are multiplied.
 fn stage(line: u32, k: u32, loaded: vec4<f32>) {
-    ws[line][k] = held(loaded);
+    ws[line][k] = loaded;
 }
 
 fn scale(quad: u32) -> vec4<f32> {

@@ -34,7 +34,8 @@ pub struct BenchKernels {
     /// Megabytes of the copy that is measured.
     #[arg(long, default_value_t = 256)]
     copy: usize,
-    /// What tiles multiply with, in turn for each form: f32, f16, bytes; what was measured to suit the device, unless given.
+    /// What tiles multiply with, in turn for each form: f32, f16, bytes. Unless given, what was measured to suit the device; for
+    /// devices that other kernels suit, f32.
     #[arg(long, value_delimiter = ',')]
     products: Vec<String>,
     /// Take the kernels for GPUs even if others suit the device.
@@ -87,16 +88,13 @@ impl BenchKernels {
         let auto_ms = 1e3 * start.elapsed().as_secs_f64();
         let gpu = pollster::block_on(GpuDevice::open())?;
         let mut family = pollster::block_on(gpu.family())?;
-        let measured = gpu.arithmetic();
+        let suited = gpu.arithmetic();
         if self.tiles && !family.has_tiles() {
             family = Family::Tiles;
-            gpu.take(family, measured);
+            gpu.take(family, suited);
         }
-        let rates = match family.has_tiles() {
-            true => pollster::block_on(rates(
-                &gpu,
-                &GROUPS[..if gpu.is_software() { 1 } else { 3 }],
-            ))?,
+        let products_ms = match family.has_tiles() {
+            true => pollster::block_on(rates(&gpu, &GROUPS))?,
             false => [None; 3],
         };
         let peaks = Peaks::of(&gpu, self.copy)?;
@@ -105,12 +103,12 @@ impl BenchKernels {
         if self.json {
             let line = json!({
                 "device": device, "family": format!("{family:?}"), "teraflops": teraflops, "copied": peaks.copied,
-                "dispatch_seconds": peaks.dispatch, "arithmetic": format!("{measured:?}"), "rates_ms": rates, "auto": auto.name(), "auto_ms": auto_ms,
+                "dispatch_seconds": peaks.dispatch, "arithmetic": format!("{suited:?}"), "rates_ms": products_ms, "auto": auto.name(), "auto_ms": auto_ms,
             });
             println!("{line}");
         } else {
             println!(
-                "{device}, {family:?}, {measured:?} (as many products in f32, f16, bytes: {rates:.1?} ms): {teraflops:.2} TFLOP/s in f32, copies at {:.0} GB/s, {:.1} us a dispatch; auto took {} in \
+                "{device}, {family:?}, {suited:?} (as many products in f32, f16, bytes: {products_ms:.1?} ms): {teraflops:.2} TFLOP/s in f32, copies at {:.0} GB/s, {:.1} us a dispatch; auto took {} in \
                  {auto_ms:.0} ms",
                 1e-9 * peaks.copied,
                 1e6 * peaks.dispatch,
@@ -130,11 +128,11 @@ impl BenchKernels {
                     self.say(name, form, &measure(&gpu, &spec, form, &exact)?, &peaks);
                 }
                 for products in &self.products {
-                    gpu.take(family, arithmetic(products)?);
+                    gpu.take(family, arithmetic(products, &gpu)?);
                     let measured = measure(&gpu, &spec, form, &exact)?;
                     self.say(name, &format!("{form}, {products}"), &measured, &peaks);
                 }
-                gpu.take(family, measured);
+                gpu.take(family, suited);
             }
         }
         Ok(())
@@ -172,12 +170,12 @@ impl BenchKernels {
     }
 }
 
-fn arithmetic(products: &str) -> Result<Arithmetic> {
+fn arithmetic(products: &str, gpu: &GpuDevice) -> Result<Arithmetic> {
     let (halves, bytes) = match products {
         "f32" => (false, false),
-        "f16" => (true, false),
-        "bytes" => (false, true),
-        _ => bail!("no products {products:?}"),
+        "f16" if gpu.has_halves() => (true, false),
+        "bytes" if gpu.has_packed() => (false, true),
+        _ => bail!("no products {products:?} on {}", gpu.description()),
     };
     Ok(Arithmetic { halves, bytes })
 }

@@ -213,7 +213,7 @@ impl GpuDevice {
         self.arithmetic.get()
     }
 
-    /// Makes it `arithmetic` and the kernels those of `family`; for tests and benchmarks.
+    /// Makes it `arithmetic`, and the kernels those of `family`, from now on.
     pub fn take(&self, family: Family, arithmetic: Arithmetic) {
         self.family.set(Some(family));
         self.arithmetic.set(arithmetic);
@@ -224,13 +224,12 @@ impl GpuDevice {
         self.pipelines.borrow_mut()
     }
 
-    /// Takes the family that does the same without subgroups, and f32 alone, where other ones were chosen; says whether any was.
-    pub(crate) fn give_up_options(&self) -> bool {
-        let had = self.arithmetic.take() != Arithmetic::default();
+    /// Takes the family that does the same without subgroups, if one with them was chosen; says whether it was.
+    pub(crate) fn give_up_subgroups(&self) -> bool {
         let without = match self.family.get() {
             Some(Family::Subgroups) => Family::Tiles,
             Some(Family::Quads) => Family::Registers,
-            _ => return had,
+            _ => return false,
         };
         self.family.set(Some(without));
         true

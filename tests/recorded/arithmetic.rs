@@ -7,7 +7,7 @@ use data_attribution::backbone::parity::{generated_pack_of, mark_blocks};
 use data_attribution::backbone::recorded::arithmetic::rates;
 use data_attribution::backbone::recorded::graph::{After, Graph};
 use data_attribution::backbone::recorded::kernel::{Arithmetic, Family};
-use data_attribution::backbone::recorded::linear::{Activation, Encoding, Multiply};
+use data_attribution::backbone::recorded::linear::{Activation, Encoding};
 use data_attribution::backbone::recorded::reference;
 use data_attribution::backbone::{Backbone, Unpaced};
 use data_attribution::device::{Compute, GpuDevice};
@@ -16,6 +16,15 @@ use data_attribution::source::memory::Memory;
 
 use super::networks::relative_error;
 use super::place::{Random, Tensors, assert_close, families};
+
+const BYTES: Arithmetic = Arithmetic {
+    halves: false,
+    bytes: true,
+};
+const HALVES: Arithmetic = Arithmetic {
+    halves: true,
+    bytes: false,
+};
 
 /// Rows, inputs, outputs: rows that fill no tile, columns that fill none, inputs that fill no stage, and several splits.
 const SHAPES: [[usize; 3]; 8] = [
@@ -51,7 +60,7 @@ pub fn linear_layers_of_inputs_in_bytes(gpu: &Rc<GpuDevice>) {
         let [rows, inputs, outputs] = sides;
         let mut tensors = Tensors::default();
         let dense = tensors.layer(&mut random, "layer", [outputs, inputs], Encoding::Int8);
-        tensors.multiply("layer", Multiply::Bytes);
+        tensors.multiply("layer", BYTES);
         let mut x = random.values(rows * inputs, 1.0);
         // Rows of one sign, of zeros, and far from zero.
         x[inputs..2 * inputs].iter_mut().for_each(|x| *x = x.abs());
@@ -88,6 +97,35 @@ pub fn linear_layers_of_inputs_in_bytes(gpu: &Rc<GpuDevice>) {
     }
 }
 
+pub fn of_what_is_not_finite_nothing_finite_comes(gpu: &Rc<GpuDevice>) {
+    if !gpu.has_packed() {
+        return println!("SKIPPED: the adapter has no packed products");
+    }
+    let [rows, inputs, outputs] = [10, 32, 12];
+    let mut tensors = Tensors::default();
+    tensors.layer(&mut Random(15), "layer", [outputs, inputs], Encoding::Int8);
+    tensors.multiply("layer", BYTES);
+    let mut x = Random(16).values(rows * inputs, 1.0);
+    x[5] = f32::NAN;
+    x[3 * inputs] = f32::INFINITY;
+    x[7 * inputs + 31] = f32::NEG_INFINITY;
+    for family in tile_families(gpu) {
+        let mut graph = Graph::new(family, tensors.matrices.clone(), x.len());
+        let input = graph.input();
+        let sides = [rows, inputs, outputs];
+        graph
+            .linear(input, "layer", sides, None, After::default())
+            .unwrap();
+        let pass = tensors.record(gpu, &graph).unwrap();
+        let y = pollster::block_on(pass.run(&x, false, &Unpaced)).unwrap();
+        for (r, row) in y.chunks_exact(outputs).enumerate() {
+            let finite = row.iter().filter(|y| y.is_finite()).count();
+            let wanted = if [0, 3, 7].contains(&r) { 0 } else { outputs };
+            assert_eq!(finite, wanted, "row {r}, {family:?}");
+        }
+    }
+}
+
 pub fn norms_that_end_in_bytes(gpu: &Rc<GpuDevice>) {
     if !gpu.has_packed() {
         return println!("SKIPPED: the adapter has no packed products");
@@ -96,7 +134,7 @@ pub fn norms_that_end_in_bytes(gpu: &Rc<GpuDevice>) {
     for (rows, width, outputs) in [(9, 16, 12), (37, 272, 40)] {
         let mut tensors = Tensors::default();
         let dense = tensors.layer(&mut random, "layer", [outputs, width], Encoding::Int8);
-        tensors.multiply("layer", Multiply::Bytes);
+        tensors.multiply("layer", BYTES);
         let [weight, bias] = [0.5, 0.2].map(|spread| random.values(width, spread));
         tensors.values("norm.weight", &weight);
         tensors.values("norm.bias", &bias);
@@ -137,7 +175,7 @@ pub fn linear_layers_of_products_in_halves(gpu: &Rc<GpuDevice>) {
             }
             let mut tensors = Tensors::default();
             let dense = tensors.layer(&mut random, "layer", [outputs, inputs], encoding);
-            tensors.multiply("layer", Multiply::Halves);
+            tensors.multiply("layer", HALVES);
             let x = random.values(rows * inputs, 1.0);
             let wanted = dense.linear(&x);
             for family in tile_families(gpu) {
@@ -201,6 +239,17 @@ pub fn passes_are_near_those_in_f32(gpu: &Rc<GpuDevice>) {
                 "{error:.1e}"
             );
         }
+    }
+    // With both, f16 is left for what does not suit bytes.
+    if halves && bytes {
+        let (memory, mut head) = generated_pack_of("toy-p14", Precision::Int8).unwrap();
+        mark_blocks(&mut head);
+        let [in_bytes, in_both] = [false, true].map(|halves| {
+            gpu.take(Family::Tiles, Arithmetic { halves, bytes });
+            features(gpu, &memory, &head)
+        });
+        let error = relative_error(&in_both, &in_bytes);
+        assert!((1e-5..3e-2).contains(&error), "{error:.1e}");
     }
     gpu.take(family, chosen);
 }

@@ -45,6 +45,7 @@ fn kernels_equal_their_cpu_twins_and_passes_equal_burn() {
     kernels::impossible_shapes_are_refused(&gpu);
     arithmetic::what_is_measured_is_the_same(&gpu);
     arithmetic::linear_layers_of_inputs_in_bytes(&gpu);
+    arithmetic::of_what_is_not_finite_nothing_finite_comes(&gpu);
     arithmetic::norms_that_end_in_bytes(&gpu);
     arithmetic::linear_layers_of_products_in_halves(&gpu);
     arithmetic::passes_are_near_those_in_f32(&gpu);

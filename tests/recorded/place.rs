@@ -7,8 +7,8 @@ use data_attribution::backbone::Unpaced;
 use data_attribution::backbone::load::Decoded;
 use data_attribution::backbone::matrix::QuantizedMatrix;
 use data_attribution::backbone::recorded::graph::Graph;
-use data_attribution::backbone::recorded::kernel::{Family, Pipelines};
-use data_attribution::backbone::recorded::linear::{Encoding, Matrix, Multiply};
+use data_attribution::backbone::recorded::kernel::{Arithmetic, Family, Pipelines};
+use data_attribution::backbone::recorded::linear::{Encoding, Matrix};
 use data_attribution::backbone::recorded::pass::Pass;
 use data_attribution::backbone::recorded::reference;
 use data_attribution::backbone::recorded::weights::{Uploads, Weights};
@@ -99,10 +99,10 @@ impl Tensors {
         Dense { weights, bias }
     }
 
-    /// Has tiles multiply by the layer `name` so.
-    pub fn multiply(&mut self, name: &str, multiply: Multiply) {
+    /// Lets tiles multiply by the layer `name` so.
+    pub fn multiply(&mut self, name: &str, arithmetic: Arithmetic) {
         let matrix = self.matrices.get_mut(&format!("{name}.weight"));
-        matrix.unwrap().multiply = multiply;
+        matrix.unwrap().arithmetic = arithmetic;
     }
 
     fn upload(&self, gpu: &Rc<GpuDevice>, family: Family) -> Weights {

@@ -59,7 +59,7 @@ async fn are_barriers_slow(gpu: &GpuDevice) -> Result<bool> {
     let runs = ["without", "with_barriers"].map(|entry| Run::new(gpu, text, entry, values));
     refused.close().await?;
     for groups in BARRIER_GROUPS {
-        let [without, with_barriers] = both(gpu, &runs, groups).await?;
+        let [without, with_barriers] = in_turn(gpu, &runs, groups).await?;
         if with_barriers > FACTOR * without && with_barriers - without > LEAST_MS {
             return Ok(true);
         }
@@ -110,7 +110,7 @@ async fn compare(
     if refused.close().await.is_err() {
         return Ok(None);
     }
-    let ms = both(gpu, &runs, RESULTS / invocations).await?;
+    let ms = in_turn(gpu, &runs, RESULTS / invocations).await?;
     let [wanted, found] = [runs[0].values(gpu).await?, runs[1].values(gpu).await?];
     Ok((wanted == found).then_some(ms))
 }
@@ -142,7 +142,7 @@ impl Run {
     }
 
     /// Milliseconds until `groups` workgroups are done.
-    async fn time(&self, gpu: &GpuDevice, groups: u32) -> Result<f64> {
+    pub async fn time(&self, gpu: &GpuDevice, groups: u32) -> Result<f64> {
         let start = now_ms();
         let mut encoder = gpu.encoder();
         {
@@ -163,14 +163,9 @@ impl Run {
     }
 }
 
-async fn both(gpu: &GpuDevice, [a, b]: &[Run; 2], groups: u32) -> Result<[f64; 2]> {
-    let ms = in_turn(gpu, &[a, b], groups).await?;
-    Ok([ms[0], ms[1]])
-}
-
 /// The best of two runs of each, after one that compiles.
-pub(super) async fn in_turn(gpu: &GpuDevice, runs: &[&Run], groups: u32) -> Result<Vec<f64>> {
-    let mut best = vec![f64::INFINITY; runs.len()];
+async fn in_turn(gpu: &GpuDevice, runs: &[Run; 2], groups: u32) -> Result<[f64; 2]> {
+    let mut best = [f64::INFINITY; 2];
     for round in 0..3 {
         for (best, run) in best.iter_mut().zip(runs) {
             let ms = run.time(gpu, groups).await?;

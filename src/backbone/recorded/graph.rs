@@ -132,19 +132,19 @@ impl Graph {
             (Some((_, step)), None) => Residual::Add { step: *step },
             (Some((_, step)), Some(_)) => Residual::Scaled { step: *step },
         };
-        let matrix = self.matrix(name, [rows, inputs], window)?;
-        let encoding = matrix.encoding;
+        let (encoding, multiply) = self.multiplied(name, [rows, inputs], window)?;
         let shape = Linear {
             rows,
             inputs,
             outputs,
-            matrix,
+            encoding,
+            multiply,
             window,
             residual,
             activation: after.activation,
         };
         let kernel = shape.kernel(self.family)?;
-        let in_bytes = matrix.multiply == Multiply::Bytes;
+        let in_bytes = multiply == Multiply::Bytes;
         let x = match in_bytes && !self.rounded.contains(&x.0) {
             true => {
                 let kernel = parts::round_rows([rows, inputs], self.family)?;
@@ -152,13 +152,13 @@ impl Graph {
             }
             false => x,
         };
-        let name_of = format!("{name}.weight");
-        let weights = (1, f32s(&name_of, outputs * shape.words()));
+        let matrix = format!("{name}.weight");
+        let weights = (1, f32s(&matrix, outputs * shape.words()));
         let mut reads = vec![(0, Operand::Slot(x)), weights];
         if in_bytes {
-            reads.push((8, f32s(&sums_of(&name_of), outputs)));
+            reads.push((8, f32s(&sums_of(&matrix), outputs)));
         }
-        let scales = (2, f32s(&scales_of(&name_of), shape.scales()));
+        let scales = (2, f32s(&scales_of(&matrix), shape.scales()));
         let mut ends = vec![(3, f32s(&format!("{name}.bias"), outputs))];
         match encoding {
             Encoding::F32 => {}
@@ -181,27 +181,28 @@ impl Graph {
         Ok(self.call(kernel, reads, rows * outputs))
     }
 
-    /// How `rows` rows of `inputs` are multiplied by the matrix of the layer `name`.
-    fn matrix(
+    /// How the matrix of the layer `name` is stored, and `rows` rows of `inputs` are multiplied by it.
+    fn multiplied(
         &self,
         name: &str,
         [rows, inputs]: [usize; 2],
         window: Option<Window>,
-    ) -> Result<Matrix> {
+    ) -> Result<(Encoding, Multiply)> {
         let found = self.matrices.get(&format!("{name}.weight"));
         let found = *found.ok_or_else(|| Error::invalid(format!("no matrix of {name}")))?;
-        let suits = match found.multiply {
-            Multiply::Singles => true,
-            Multiply::Halves => found.encoding != Encoding::F32,
-            Multiply::Bytes => {
-                let suits = rows > ROWS_FEW && inputs.is_multiple_of(16);
-                found.encoding == Encoding::Int8 && suits && window.is_none()
-            }
+        let Matrix {
+            encoding,
+            arithmetic,
+        } = found;
+        let fit = rows > ROWS_FEW && inputs.is_multiple_of(16) && window.is_none();
+        let multiply = match encoding {
+            _ if !self.family.has_tiles() => Multiply::Singles,
+            Encoding::F32 => Multiply::Singles,
+            Encoding::Int8 if arithmetic.bytes && fit => Multiply::Bytes,
+            _ if arithmetic.halves => Multiply::Halves,
+            _ => Multiply::Singles,
         };
-        match suits && self.family.has_tiles() {
-            true => Ok(found),
-            false => Ok(found.encoding.into()),
-        }
+        Ok((encoding, multiply))
     }
 
     /// A call of `kernel`, which rounds `rows` rows of `inputs` to bytes.
@@ -230,10 +231,10 @@ impl Graph {
         next: Option<&str>,
     ) -> Result<Slot> {
         let [rows, _, width] = sides;
-        let next = next
-            .map(|next| self.matrix(next, [rows, width], None))
-            .transpose()?;
-        let in_bytes = next.is_some_and(|next| next.multiply == Multiply::Bytes);
+        let multiplied = next.map(|next| self.multiplied(next, [rows, width], None));
+        let in_bytes = multiplied
+            .transpose()?
+            .is_some_and(|(_, how)| how == Multiply::Bytes);
         let kernel = parts::layer_norm(sides, epsilon, self.family, in_bytes)?;
         let weights = ["weight", "bias"].map(|part| f32s(&format!("{name}.{part}"), width));
         let [weight, bias] = weights;

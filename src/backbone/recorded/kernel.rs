@@ -35,12 +35,12 @@ impl Family {
     }
 }
 
-/// What the tiles of linear layers multiply with beside f32: what an adapter has, and was measured to be faster.
+/// What the tiles of linear layers multiply with beside f32: what an adapter has, and `arithmetic` found to suit it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Arithmetic {
     /// f16, for quantized weights.
     pub halves: bool,
-    /// Four products of bytes at once, for 8-bit weights whose inputs suffice in 8 bits.
+    /// Four products of bytes at once, for 8-bit weights whose inputs suffice in 8 bits; before f16.
     pub bytes: bool,
 }
 

@@ -4,7 +4,7 @@
 //! by [`Linear::kernel`]: inputs and outputs are multiples of 4; for 4 bits inputs are of 32, and of 8
 //! for a pixel; a window's side is a multiple of its stride; rows in bytes are of 16 inputs and no windows.
 
-use super::kernel::{Family, Kernel};
+use super::kernel::{Arithmetic, Family, Kernel};
 use super::parts::with_quads;
 use super::template::Values;
 use crate::error::{Error, Result};
@@ -42,18 +42,18 @@ pub enum Multiply {
     Bytes,
 }
 
-/// How a matrix is stored, and multiplied.
+/// How a matrix is stored, and what tiles may multiply it with beside f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matrix {
     pub encoding: Encoding,
-    pub multiply: Multiply,
+    pub arithmetic: Arithmetic,
 }
 
 impl From<Encoding> for Matrix {
     fn from(encoding: Encoding) -> Self {
         Self {
             encoding,
-            multiply: Multiply::Singles,
+            arithmetic: Arithmetic::default(),
         }
     }
 }
@@ -97,7 +97,8 @@ pub struct Linear {
     /// Of one row, or of one pixel of a window.
     pub inputs: usize,
     pub outputs: usize,
-    pub matrix: Matrix,
+    pub encoding: Encoding,
+    pub multiply: Multiply,
     pub window: Option<Window>,
     pub residual: Residual,
     pub activation: Activation,
@@ -123,12 +124,12 @@ impl Linear {
 
     /// Words of a row of the matrix.
     pub fn words(&self) -> usize {
-        self.inputs * self.taps() / self.matrix.encoding.word()
+        self.inputs * self.taps() / self.encoding.word()
     }
 
     /// Inputs that one load of four words brings.
     fn of_load(&self) -> usize {
-        match self.matrix.multiply {
+        match self.multiply {
             Multiply::Bytes => 16,
             Multiply::Singles | Multiply::Halves => 4,
         }
@@ -136,7 +137,7 @@ impl Linear {
 
     /// Values of all scales.
     pub fn scales(&self) -> usize {
-        match self.matrix.encoding {
+        match self.encoding {
             Encoding::F32 => 0,
             Encoding::Int8 => self.outputs,
             Encoding::Int4 => self.inputs * self.taps() / 32 * self.outputs,
@@ -161,7 +162,7 @@ impl Linear {
     /// vain as can be, and as few loads of x.
     fn sides(&self, turned: bool) -> (usize, usize) {
         let whole = |(_, columns): (usize, usize)| self.outputs.is_multiple_of(LANES * columns);
-        match self.matrix.encoding {
+        match self.encoding {
             Encoding::F32 if turned => QUADS_F32,
             Encoding::Int8 | Encoding::Int4 if turned && whole(QUADS_WORDS) => QUADS_WORDS,
             _ => {
@@ -181,7 +182,7 @@ impl Linear {
         let windows = self.window.is_some();
         // The rows of the next step come while those of this one are multiplied, where that was measured to pay.
         let ahead = turned
-            && match self.matrix.encoding {
+            && match self.encoding {
                 Encoding::F32 => false,
                 Encoding::Int8 => true,
                 Encoding::Int4 => !windows,
@@ -194,13 +195,13 @@ impl Linear {
             .with("fetched", 0)
             .with("masked", if windows { tall } else { 0 })
             .with("mask", if windows { " * f$t_$q" } else { "" })
-            .with("fours", self.matrix.encoding.word().div_ceil(4))
+            .with("fours", self.encoding.word().div_ceil(4))
             .with("tall", tall)
             .with("ahead", if ahead { tall } else { 0 })
             .with("now", if ahead { 0 } else { tall })
             .with("columns", columns)
             .with("lanes", LANES);
-        let weights = match self.matrix.encoding {
+        let weights = match self.encoding {
             Encoding::F32 => shader!("columns_f32.wgsl"),
             Encoding::Int8 => shader!("columns_int8.wgsl"),
             Encoding::Int4 => shader!("columns_int4.wgsl"),
@@ -224,17 +225,16 @@ impl Linear {
     fn check(&self) -> Result<()> {
         let fours = self.inputs.is_multiple_of(4) && self.outputs.is_multiple_of(4);
         let inputs = self.inputs * self.taps();
-        let groups = self.matrix.encoding != Encoding::Int4 || inputs.is_multiple_of(32);
+        let groups = self.encoding != Encoding::Int4 || inputs.is_multiple_of(32);
         let window = self.window.is_none_or(|w| {
             let out = w.side / w.stride.max(1);
             let whole = w.stride > 0 && w.side.is_multiple_of(w.stride) && w.kernel % 2 == 1;
             // 4-bit words hold two fours of inputs, which one tap must not split.
-            let words = self.matrix.encoding != Encoding::Int4 || self.inputs.is_multiple_of(8);
+            let words = self.encoding != Encoding::Int4 || self.inputs.is_multiple_of(8);
             whole && words && self.rows == out * out
         });
         let sixteens = self.inputs.is_multiple_of(16) && self.window.is_none();
-        let bytes = self.matrix.multiply != Multiply::Bytes
-            || self.matrix.encoding == Encoding::Int8 && sixteens;
+        let bytes = self.multiply != Multiply::Bytes || self.encoding == Encoding::Int8 && sixteens;
         let some = self.rows > 0 && self.inputs > 0 && self.outputs > 0;
         match some && fours && groups && window && bytes {
             true => Ok(()),
@@ -286,7 +286,7 @@ impl Linear {
 
     /// The inputs' part and `parts`, filled with `values`.
     pub(super) fn text(&self, values: &Values, parts: &[&str]) -> String {
-        let inputs = match (self.window, self.matrix.multiply) {
+        let inputs = match (self.window, self.multiply) {
             (None, Multiply::Bytes) => shader!("inputs_bytes.wgsl"),
             (None, _) => shader!("inputs_rows.wgsl"),
             (Some(_), _) => shader!("inputs_window.wgsl"),

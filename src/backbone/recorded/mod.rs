@@ -33,7 +33,7 @@ use futures_util::future::LocalBoxFuture;
 
 use graph::Graph;
 use kernel::{Arithmetic, Family, Pipelines};
-use linear::{Encoding, Matrix, Multiply};
+use linear::{Encoding, Matrix};
 use pass::Pass;
 use weights::Uploads;
 
@@ -140,14 +140,16 @@ fn matrices(head: &ModelHead, arithmetic: Arithmetic) -> HashMap<String, Matrix>
             TensorEncoding::Int4 => Encoding::Int4,
             TensorEncoding::F32 | TensorEncoding::F16 => Encoding::F32,
         };
-        let suffice = encoding == Encoding::Int8 && tensor.activations.is_some();
-        let multiply = match encoding {
-            Encoding::F32 => Multiply::Singles,
-            _ if suffice && arithmetic.bytes => Multiply::Bytes,
-            _ if arithmetic.halves => Multiply::Halves,
-            _ => Multiply::Singles,
+        let bytes = arithmetic.bytes && tensor.activations.is_some();
+        let arithmetic = Arithmetic {
+            bytes,
+            ..arithmetic
         };
-        (tensor.name.clone(), Matrix { encoding, multiply })
+        let matrix = Matrix {
+            encoding,
+            arithmetic,
+        };
+        (tensor.name.clone(), matrix)
     });
     named.collect()
 }

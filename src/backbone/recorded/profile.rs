@@ -14,7 +14,7 @@ use crate::error::Result;
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
     pub what: &'static str,
-    /// The first sizes it is given: of a linear layer rows, fours of outputs and fours of inputs.
+    /// The first sizes it is given: of a linear layer rows, fours of outputs and fours of inputs, in bytes sixteens.
     pub sides: [u32; 3],
     pub calls: usize,
     /// Of one call.

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::arithmetic;
+use super::arithmetic::{self, ALL};
 use super::graph_of;
-use super::kernel::Family;
-use super::linear::{Encoding, Matrix, Multiply};
+use super::kernel::{Arithmetic, Family};
+use super::linear::{Encoding, Matrix};
 use crate::backbone::registry::backbones;
 use crate::error::Result;
 use crate::format::TensorEncoding;
@@ -23,17 +23,17 @@ const FORMS: [(TensorEncoding, Encoding); 3] = [
     (TensorEncoding::Int8, Encoding::Int8),
     (TensorEncoding::Int4, Encoding::Int4),
 ];
-const MULTIPLIES: [Multiply; 3] = [Multiply::Singles, Multiply::Halves, Multiply::Bytes];
 
 /// Of every backbone in every family, form of its weights and way to multiply.
 ///
 /// # Errors
 /// [`crate::Error::InvalidArgument`] for a backbone that the kernels do not serve.
 pub fn texts() -> Result<BTreeSet<String>> {
-    let mut texts: BTreeSet<String> = MULTIPLIES.map(arithmetic::text).into();
+    let mut texts: BTreeSet<String> = ALL.map(arithmetic::text).into();
     for spec in backbones() {
         for (stored, suited) in FORMS {
-            for multiply in MULTIPLIES {
+            for [halves, bytes] in [[false, false], [true, false], [false, true]] {
+                let arithmetic = Arithmetic { halves, bytes };
                 let tensors = spec.architecture.tensors().into_iter();
                 let matrices = tensors.filter(|(_, shape)| is_matrix(shape));
                 let matrices: HashMap<_, _> = matrices
@@ -43,7 +43,13 @@ pub fn texts() -> Result<BTreeSet<String>> {
                         } else {
                             Encoding::F32
                         };
-                        (name, Matrix { encoding, multiply })
+                        (
+                            name,
+                            Matrix {
+                                encoding,
+                                arithmetic,
+                            },
+                        )
                     })
                     .collect();
                 for family in FAMILIES {

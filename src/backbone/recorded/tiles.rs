@@ -1,12 +1,13 @@
 //! The linear layer in the tiles of GPUs: three ways to multiply in one loop, and the kernel that joins partial sums.
 //!
-//! Invariant: workgroup memory fits what every device has, in each of the ways (tested in `tile`, which counts for all of them).
+//! Invariant: workgroup memory fits what every device has, in each of the ways (`tile` tests it).
 
 use super::kernel::{Family, Kernel};
 use super::linear::{EPILOGUE, Encoding, Linear, Multiply};
 use super::template::Values;
 use super::tile::Tile;
 use crate::error::Result;
+use crate::format::model::EIGHT_BIT_STEPS;
 use crate::shader::shader;
 
 /// Stands before shaders with f16.
@@ -44,7 +45,7 @@ impl Multiply {
 impl Linear {
     pub(super) fn tiles(&self) -> Result<Kernel> {
         let tile = self.tile();
-        let multiply = self.matrix.multiply;
+        let multiply = self.multiply;
         let (in_halves, in_bytes) = (multiply == Multiply::Halves, multiply == Multiply::Bytes);
         let is_whole = tile.split == 1;
         let if_so = |so: bool, count: usize| if so { count } else { 0 };
@@ -58,12 +59,12 @@ impl Linear {
         let unit = match multiply {
             // A word is loaded and staged as it is.
             Multiply::Bytes => 1,
-            Multiply::Singles | Multiply::Halves => self.matrix.encoding.word(),
+            Multiply::Singles | Multiply::Halves => self.encoding.word(),
         };
         let values = multiply
             .types(self.values())
-            // First, as it holds indices of the line itself.
             .with("whole", whole)
+            .with("steps", EIGHT_BIT_STEPS)
             .with("came", came)
             .with("less", if in_halves { " * 0.0078125" } else { "" })
             .with("more", self.more())
@@ -95,7 +96,7 @@ impl Linear {
             .with("w_loads", (tile.quads * tile.fours).div_ceil(2 * unit))
             .with("four", 4)
             .with("eight", 8);
-        let weights = match self.matrix.encoding {
+        let weights = match self.encoding {
             Encoding::F32 => shader!("weights_f32.wgsl"),
             Encoding::Int8 if in_bytes => shader!("weights_bytes.wgsl"),
             Encoding::Int8 => shader!("weights_int8.wgsl"),
@@ -129,7 +130,7 @@ impl Linear {
     /// # Errors
     /// As [`Self::kernel`].
     pub fn join(&self) -> Result<Kernel> {
-        let (scaled, scale) = match self.matrix.encoding {
+        let (scaled, scale) = match self.encoding {
             Encoding::Int8 => (1, format!("scales[quad]{}", self.more())),
             _ => (0, "vec4<f32>(1.0)".into()),
         };
@@ -146,7 +147,7 @@ impl Linear {
             window: None,
             ..*self
         };
-        rows.matrix.multiply = Multiply::Singles;
+        rows.multiply = Multiply::Singles;
         let text = shader!("linear_join.wgsl");
         let groups = [(self.rows * self.outputs / 4).div_ceil(64), 1, 1];
         let kernel = Kernel::new(rows.text(&values, &[text, EPILOGUE]), groups, &rows.dims())?;
@@ -155,7 +156,7 @@ impl Linear {
 
     /// By what scales of 8-bit codes are taken larger, as f16 are staged as multiples of 2^-7.
     fn more(&self) -> &'static str {
-        match self.matrix.multiply {
+        match self.multiply {
             Multiply::Halves => " * 128.0",
             Multiply::Singles | Multiply::Bytes => "",
         }
