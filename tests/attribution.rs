@@ -175,6 +175,18 @@ fn ranking_equals_brute_force_over_the_stored_rows() {
     assert!(answer.hits[0].score > 0.999);
     let shown: f64 = answer.hits.iter().map(|hit| hit.influence.unwrap()).sum();
     assert!((shown + answer.remaining_influence - 1.0).abs() < 1e-9);
+    // A calibrator that leaves most rows none: behind the last hit there is exactly none, whatever the sum's rounding.
+    let path = place.at("index").join(MANIFEST);
+    let mut truncated: serde_json::Value =
+        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    truncated["calibrator"]["bias"] = (-500.0).into();
+    fs::write(&path, truncated.to_string()).unwrap();
+    let attributor = place.open().unwrap();
+    let few = pollster::block_on(attributor.attribute(&pixels, 15, &Silent)).unwrap();
+    let shown: f64 = few.hits.iter().map(|hit| hit.influence.unwrap()).sum();
+    assert_eq!(few.hits[14].influence, Some(0.0));
+    assert!(few.hits[0].influence.unwrap() > 0.0 && (shown - 1.0).abs() < 1e-9);
+    assert_eq!(few.remaining_influence, 0.0);
     let thumbnail = answer.hits[0].thumbnail.as_ref().unwrap();
     let small = image::open(place.at("index").join(thumbnail)).unwrap();
     assert_eq!(small.width().min(small.height()), 32);

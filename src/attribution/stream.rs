@@ -114,7 +114,13 @@ impl<S: Source> Attributor<S> {
                 remaining -= share;
             }
         }
-        remaining = remaining.clamp(0.0, 1.0);
+        // Who scores less has no more influence: behind a hit without any, what is left is the sum's rounding.
+        let none_behind = hits.last().and_then(|hit| hit.influence) == Some(0.0);
+        remaining = if none_behind {
+            0.0
+        } else {
+            remaining.clamp(0.0, 1.0)
+        };
         let Traffic {
             fetched_bytes,
             cached_bytes,
