@@ -1,9 +1,10 @@
-// Inputs of a linear layer: x [M, K], one row after another. Sizes come with each call, so that layers share a pipeline.
+// Inputs of a linear layer: x [M, K], one row after another, or in bytes as round_rows.wgsl says. Sizes come with each call, so that
+// layers share a pipeline.
 
 struct Dims {
     m: u32,         // rows
     n4: u32,        // fours of outputs
-    c4: u32,        // fours of inputs
+    c4: u32,        // fours of inputs, in bytes sixteens
     step: u32,      // between rows of the residual
     kernel: u32,
     side: u32,
@@ -31,7 +32,7 @@ fn start(corner: u32, offset: u32) -> u32 {
 }
 
 //% repeat i fetched
-fn fetch(row: u32, k4: u32) -> vec4<f32> {
+fn fetch(row: u32, k4: u32) -> {{ x }} {
     return x[row * dims.c4 + k4];
 }
 //% end

@@ -12,6 +12,13 @@ fn product(t: vec4<u32>, v: u32, s: vec4<i32>) -> vec4<i32> {
 }
 
 //% repeat i tiles
+// A row's step and offset.
+fn end_of_row(row: u32) -> vec2<f32> {
+    let at = min(row, dims.m - 1u);
+    let two = x[(dims.m + 1u) * dims.c4 + at / 2u];
+    return bitcast<vec2<f32>>(select(two.xy, two.zw, at % 2u == 1u));
+}
+
 // The sums of a row's products; the `first` of those that share its inputs adds what the offset makes of all weights.
 fn whole(sum: vec4<i32>, row: u32, quad: u32, first: bool) -> vec4<f32> {
     let end = end_of_row(row);

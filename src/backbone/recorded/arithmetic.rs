@@ -2,8 +2,8 @@
 //!
 //! Every browser takes packed products, but many a GPU has no instruction for them; f16 may be as fast as f32. Either is
 //! taken only if it comes to the same sums: f16 in plainly less time, as it is less exact; bytes if they take no more, as tiles
-//! of them load a quarter. Runs grow until they last long enough for the clock, what a submit takes not counted, so that the choice
-//! takes about a tenth of a second.
+//! of them load a quarter. Runs grow until they last long enough for the clock, what a submit takes not counted. The choice is
+//! meant to take about a tenth of a second, which no real GPU has shown yet.
 
 use super::choose::{RESULTS, Run};
 use super::kernel::Arithmetic;

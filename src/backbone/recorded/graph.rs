@@ -11,6 +11,9 @@ use super::linear::{Activation, Encoding, Linear, Matrix, Multiply, Residual, Wi
 use super::parts::{self, Attention};
 use crate::error::{Error, Result};
 
+/// Up to so many rows there are too few to be worth rounding.
+const ROWS_FEW: usize = 8;
+
 /// A result within a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(pub(super) usize);
@@ -66,9 +69,6 @@ pub fn scales_of(name: &str) -> String {
 pub fn sums_of(name: &str) -> String {
     format!("{name}.sums")
 }
-
-/// Up to so many rows there are too few to be worth rounding.
-const ROWS_FEW: usize = 8;
 
 fn f32s(name: &str, count: usize) -> Operand {
     Operand::Weights(name.into(), 4 * count as u64)

@@ -32,9 +32,8 @@ impl Encoding {
 }
 
 /// How the tiles of GPUs multiply; registers multiply in f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Multiply {
-    #[default]
     Singles,
     /// In f16, a stage at a time.
     Halves,
@@ -286,10 +285,9 @@ impl Linear {
 
     /// The inputs' part and `parts`, filled with `values`.
     pub(super) fn text(&self, values: &Values, parts: &[&str]) -> String {
-        let inputs = match (self.window, self.multiply) {
-            (None, Multiply::Bytes) => shader!("inputs_bytes.wgsl"),
-            (None, _) => shader!("inputs_rows.wgsl"),
-            (Some(_), _) => shader!("inputs_window.wgsl"),
+        let inputs = match self.window {
+            None => shader!("inputs_rows.wgsl"),
+            Some(_) => shader!("inputs_window.wgsl"),
         };
         let mut text = values.fill(inputs);
         for part in parts {

@@ -83,7 +83,7 @@ impl Linear {
             .with("of", if is_whole { ", e$q" } else { "" })
             .with("ended", if_so(is_whole, tile.quads))
             .with("real", "vec4<f32>")
-            .with("x", "vec4<f32>")
+            .with("x", came)
             .with("fetched", 1)
             .with("width", "dims.n4")
             .with("rows", tile.rows)
