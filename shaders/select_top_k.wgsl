@@ -1,120 +1,119 @@
-// Selects the k largest of n distinct 64-bit keys (ordered score, inverted id) by radix selection.
+// Selects the k largest of n distinct 64-bit keys (ordered score, inverted id) by radix selection, in one dispatch of one workgroup.
 //
-// Up to eight rounds of (histogram, choose) fix the k-th largest key byte by byte from the top, until all keys
-// of the chosen byte are wanted; gather then keeps every key not below it. Unordered output; no
-// workgroup memory, one counter per byte value. A round reads what the one before has written beside its own
-// place, so that no invocation reads what another one of the same dispatch writes.
+// Up to eight rounds fix the k-th largest key byte by byte from the top, until all keys of the chosen byte are wanted; then
+// every key not below it is kept, unordered. Workgroup memory, as much as suits the adapter, holds the first candidates' keys, which each
+// round reads, and several histograms, so that fewer invocations add to the same counter at once. Of more candidates the rest is read again in
+// each round, four at a time. An invocation holds and reads the same candidates throughout.
 
 struct State {
-    count: atomic<u32>,             // n
-    gathered: atomic<u32>,
+    count: u32,                     // n
+    gathered: u32,
     threshold: vec2<u32>,
 }
 
-struct Round {
-    wanted: u32,                    // how many of the keys that match the prefix are still wanted
-    open: u32,                      // 0 once all of them are
-    prefix: vec2<u32>,              // the bytes fixed so far, high word first
-}
+const COPIES = {{ copies }}u;       // a power of two
+const HELD = {{ held }}u;           // a multiple of the workgroup's invocations
 
-struct Params {
-    round: u32,
-    k: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> k: u32;
 @group(0) @binding(1) var<storage, read_write> state: State;
 @group(0) @binding(2) var<storage, read> pairs: array<vec2<u32>>;
 @group(0) @binding(3) var<storage, read_write> best: array<vec2<u32>>;
-@group(0) @binding(4) var<storage, read_write> rounds: array<Round, 9>;
-@group(0) @binding(5) var<storage, read_write> histograms: array<atomic<u32>, 2048>;
-@group(0) @binding(6) var<storage, read> counts: array<vec4<u32>, 512>;     // the histograms, once counted
 
-@compute @workgroup_size(1)
-fn begin() {
-    let count = min(atomicLoad(&state.count), arrayLength(&pairs));
-    atomicStore(&state.count, count);
-    atomicStore(&state.gathered, 0u);
-    rounds[0] = Round(min(count, params.k), u32(count > params.k), vec2<u32>());
-}
+var<workgroup> held: array<vec2<u32>, HELD + 1u>;
+var<workgroup> histograms: array<atomic<u32>, 256u * COPIES>;
+var<workgroup> chosen: vec4<u32>;   // the bytes fixed so far, high word first; how many are wanted; 0 once all of them are
+var<workgroup> gathered: atomic<u32>;
 
 fn key(i: u32) -> vec2<u32> {
+    if (i < HELD) {
+        return held[i];
+    }
     return vec2<u32>(pairs[i].x, ~pairs[i].y);
 }
 
-@compute @workgroup_size(64)
-fn histogram(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let round = rounds[params.round];
-    if (round.open == 0u) {
-        return;
-    }
-    let low_word = params.round >= 4u;
-    let shift = 24u - 8u * (params.round & 3u);
-    // Bytes above the current one, in the word it lies in.
+// The byte of round `round`, if all above it are those of `prefix`; else 256.
+fn digit(key: vec2<u32>, prefix: vec2<u32>, round: u32) -> u32 {
+    let low_word = round >= 4u;
+    let shift = 24u - 8u * (round & 3u);
     let above = select(0xffffffffu << ((shift + 8u) & 31u), 0u, shift == 24u);
-    let count = atomicLoad(&state.count);
-    for (var i = id.x; i < count; i += groups.x * 64u) {
-        let k = key(i);
-        let word = select(k.x, k.y, low_word);
-        let fixed = select(round.prefix.x, round.prefix.y, low_word);
-        if ((word & above) == (fixed & above) && (!low_word || k.x == round.prefix.x)) {
-            atomicAdd(&histograms[256u * params.round + ((word >> shift) & 255u)], 1u);
-        }
+    let word = select(key.x, key.y, low_word);
+    let fixed = select(prefix.x, prefix.y, low_word);
+    let matches = (word & above) == (fixed & above) && (!low_word || key.x == prefix.x);
+    return select(256u, (word >> shift) & 255u, matches);
+}
+
+fn count_one(digit: u32, place: u32) {
+    if (digit < 256u) {
+        atomicAdd(&histograms[COPIES * digit + (place & (COPIES - 1u))], 1u);
     }
 }
 
-// Each invocation asks whether its byte is the one.
 @compute @workgroup_size(256)
-fn choose(@builtin(local_invocation_index) byte: u32) {
-    let round = rounds[params.round];
-    if (round.open == 0u) {
-        if (byte == 0u) {
-            rounds[params.round + 1u] = round;
-        }
-        return;
+fn main(@builtin(local_invocation_index) place: u32) {
+    let count = min(state.count, arrayLength(&pairs));
+    for (var i = place; i < min(count, HELD); i += 256u) {
+        held[i] = vec2<u32>(pairs[i].x, ~pairs[i].y);
     }
-    var above = 0u;
-    var here = 0u;
-    for (var i = 0u; i < 64u; i++) {
-        let four = counts[64u * params.round + i];
-        for (var j = 0u; j < 4u; j++) {
-            let value = 4u * i + j;
-            above += select(0u, four[j], value > byte);
-            here = select(here, four[j], value == byte);
+    var prefix = vec2<u32>();
+    var wanted = min(count, k);
+    var open = count > k;
+    for (var round = 0u; round < 8u; round++) {
+        for (var copy = 0u; copy < COPIES; copy++) {
+            atomicStore(&histograms[256u * copy + place], 0u);
+        }
+        workgroupBarrier();
+        let end = select(0u, count, open);
+        var i = place;
+        for (; i + 768u < end; i += 1024u) {
+            let keys = array<vec2<u32>, 4>(key(i), key(i + 256u), key(i + 512u), key(i + 768u));
+            count_one(digit(keys[0], prefix, round), place);
+            count_one(digit(keys[1], prefix, round), place);
+            count_one(digit(keys[2], prefix, round), place);
+            count_one(digit(keys[3], prefix, round), place);
+        }
+        for (; i < end; i += 256u) {
+            count_one(digit(key(i), prefix, round), place);
+        }
+        workgroupBarrier();
+        var here = 0u;
+        for (var copy = 0u; copy < COPIES; copy++) {
+            here += atomicLoad(&histograms[COPIES * place + ((copy + place) & (COPIES - 1u))]);
+        }
+        workgroupBarrier();
+        atomicStore(&histograms[place], here);
+        workgroupBarrier();
+        // Each invocation asks whether its byte is the one.
+        var larger = 0u;
+        for (var byte = 255u; byte > place; byte--) {
+            larger += atomicLoad(&histograms[byte]);
+        }
+        if (open && larger < wanted && larger + here >= wanted) {
+            let bits = place << (24u - 8u * (round & 3u));
+            let left = wanted - larger;
+            chosen = vec4<u32>(prefix | select(vec2<u32>(bits, 0u), vec2<u32>(0u, bits), round >= 4u), left, u32(here > left));
+        }
+        workgroupBarrier();
+        if (open) {
+            prefix = chosen.xy;
+            wanted = chosen.z;
+            open = chosen.w > 0u;
         }
     }
-    if (above < round.wanted && above + here >= round.wanted) {
-        let bits = byte << (24u - 8u * (params.round & 3u));
-        let wanted = round.wanted - above;
-        var prefix = round.prefix;
-        if (params.round < 4u) {
-            prefix.x |= bits;
-        } else {
-            prefix.y |= bits;
-        }
-        rounds[params.round + 1u] = Round(wanted, u32(here > wanted), prefix);
-    }
-}
-
-@compute @workgroup_size(64)
-fn gather(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let prefix = rounds[8].prefix;
-    let count = atomicLoad(&state.count);
-    for (var i = id.x; i < count; i += groups.x * 64u) {
-        let k = key(i);
-        if (k.x > prefix.x || (k.x == prefix.x && k.y >= prefix.y)) {
-            let at = atomicAdd(&state.gathered, 1u);
+    for (var i = place; i < count; i += 256u) {
+        let own = key(i);
+        if (own.x > prefix.x || (own.x == prefix.x && own.y >= prefix.y)) {
+            let at = atomicAdd(&gathered, 1u);
             if (at < arrayLength(&best)) {
-                best[at] = pairs[i];
+                best[at] = vec2<u32>(own.x, ~own.y);
             }
         }
     }
-}
-
-// The best become the first candidates of what follows.
-@compute @workgroup_size(1)
-fn finish() {
-    let gathered = min(atomicLoad(&state.gathered), arrayLength(&best));
-    atomicStore(&state.count, gathered);
-    state.threshold = select(vec2<u32>(), rounds[8].prefix, gathered >= params.k);
+    workgroupBarrier();
+    // The best become the first candidates of what follows.
+    if (place == 0u) {
+        let found = atomicLoad(&gathered);
+        state.count = min(found, arrayLength(&best));
+        state.gathered = found;
+        state.threshold = select(vec2<u32>(), prefix, found >= k);
+    }
 }

@@ -37,9 +37,8 @@ fn gpu_kernels_equal_their_cpu_twins() {
         (4099, 4099, 64, 100),
         (300, 64, 2048, 7),
     ] {
-        for (products, places, _) in ways(gpu.has_subgroups()) {
-            gpu.multiply(products);
-            gpu.place(places);
+        for way in ways(&gpu) {
+            gpu.scan_by(way);
             ranking(&gpu, count, shard_rows, dimension, k, false);
             ranking(&gpu, count, shard_rows, dimension, k, true);
         }

@@ -62,7 +62,10 @@ fn codes_on_the_gpu_score_as_on_the_cpu() {
             ranking(&gpu, &head, &[joined(&files)], k, "many in one file");
         }
     }
-    rising_rows(&gpu);
+    for way in ways(&gpu) {
+        gpu.scan_by(way);
+        rising_rows(&gpu);
+    }
     let (head, files) = index(widths(4, 8, 16), 16, &[5, 5], Codes::Random);
     let query = Rc::new(CodeQuery::new(&head.plan, &unit(8, 16)).unwrap());
     let mut scorer = GpuScorer::new(gpu.clone(), query, head.rows, 3).unwrap();
@@ -75,9 +78,8 @@ fn codes_on_the_gpu_score_as_on_the_cpu() {
 
 fn ranking(gpu: &Rc<GpuDevice>, head: &Head, files: &[CodeRows], k: usize, what: &str) {
     let query = Rc::new(CodeQuery::new(&head.plan, &unit(8, head.plan.dimension)).unwrap());
-    for (products, places, way) in ways(gpu.has_subgroups()) {
-        gpu.multiply(products);
-        gpu.place(places);
+    for way in ways(gpu) {
+        gpu.scan_by(way);
         let what = format!("{what}, {way}");
         ranking_of(gpu, head, &query, files, k, &what);
     }

@@ -1,6 +1,6 @@
 //! `data-attribution bench-kernels`: forward passes on the GPU at hand, kernel by kernel, beside what it can do at best.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -73,14 +73,19 @@ impl Measured {
     }
 }
 
+/// Writes `texts` to `folder`, each to a file with its number.
+pub(super) fn write_texts(folder: &Path, texts: impl IntoIterator<Item = String>) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for (i, text) in texts.into_iter().enumerate() {
+        std::fs::write(folder.join(format!("{i}.wgsl")), text)?;
+    }
+    Ok(())
+}
+
 impl BenchKernels {
     pub fn run(self) -> Result<()> {
         if let Some(folder) = &self.texts {
-            std::fs::create_dir_all(folder)?;
-            for (i, text) in texts()?.into_iter().enumerate() {
-                std::fs::write(folder.join(format!("{i}.wgsl")), text)?;
-            }
-            return Ok(());
+            return write_texts(folder, texts()?);
         }
         // Opening the device is in it.
         let start = Instant::now();

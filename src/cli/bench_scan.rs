@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::bench_kernels::write_texts;
 use crate::score::bandwidth::{Rows, measure};
+use crate::score::texts;
 
 #[derive(Args)]
 pub struct BenchScan {
@@ -26,13 +28,30 @@ pub struct BenchScan {
     /// Scan on the CPU only.
     #[arg(long)]
     cpu_only: bool,
+    /// Write the texts of all kernels to this folder instead, as other compilers than the device's may check them; the last selects in as
+    /// much workgroup memory as --memory says.
+    #[arg(long)]
+    texts: Option<PathBuf>,
+    /// Bytes; a multiple of 2048.
+    #[arg(long, default_value_t = 16384, requires = "texts", value_parser = memory)]
+    memory: u32,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
 }
 
+fn memory(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(bytes) if bytes > 0 && bytes % 2048 == 0 => Ok(bytes),
+        _ => Err("no multiple of 2048".into()),
+    }
+}
+
 impl BenchScan {
     pub fn run(self) -> Result<()> {
+        if let Some(folder) = &self.texts {
+            return write_texts(folder, texts(self.memory));
+        }
         let rows = Rows {
             file: self.rows.as_deref(),
             count: self.count,

@@ -20,7 +20,7 @@ use crate::backbone::recorded::arithmetic::choose_arithmetic;
 use crate::backbone::recorded::choose::choose_family;
 use crate::backbone::recorded::kernel::{Arithmetic, Family, Pipelines};
 use crate::error::{Error, Result};
-use crate::score::kernels::{Kernels, Places, Products};
+use crate::score::kernels::{Kernels, MEMORY_LEAST, Places, Products, Way, memories};
 
 pub use handle::{GpuBuffer, GpuHandle};
 
@@ -67,7 +67,7 @@ pub struct GpuDevice {
     kernels: RefCell<Option<Rc<Kernels>>>,
     /// Those of backbones.
     pipelines: RefCell<Pipelines>,
-    /// Which kernels suit the adapter, once measured: those of backbones, and how scans multiply and give places.
+    /// Which kernels suit the adapter, once measured: those of backbones, and how queries are scanned.
     family: Cell<Option<Family>>,
     /// What tiles multiply with.
     arithmetic: Cell<Arithmetic>,
@@ -77,8 +77,8 @@ pub struct GpuDevice {
     has_halves: bool,
     /// Whether shaders may name packed dot products.
     has_packed: bool,
-    products: Cell<Option<Products>>,
-    places: Cell<Option<Places>>,
+    /// How queries are scanned, where that was said.
+    way: Cell<Option<Way>>,
 }
 
 impl Deref for GpuDevice {
@@ -158,8 +158,7 @@ impl GpuDevice {
             has_packed: instance
                 .wgsl_language_features()
                 .contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
-            products: Cell::new(None),
-            places: Cell::new(None),
+            way: Cell::new(None),
         }))
     }
 
@@ -235,32 +234,30 @@ impl GpuDevice {
         true
     }
 
-    /// How scans multiply: as [`Self::multiply`] says, or else packed on what is known to be no software adapter.
-    pub fn products(&self) -> Products {
-        let suited = match self.family.get() {
-            Some(family) if family.has_tiles() && self.has_packed => Products::Packed,
-            _ => Products::Single,
+    /// How queries that begin from now on are scanned: as [`Self::scan_by`] says, or else as suits what is known of the adapter.
+    pub fn way(&self) -> Way {
+        let family = self.family.get();
+        let is_real = family.is_some_and(Family::has_tiles);
+        let suited = || Way {
+            products: match is_real && self.has_packed {
+                true => Products::Packed,
+                false => Products::Single,
+            },
+            places: match family {
+                Some(Family::Subgroups) => Places::Subgroups,
+                _ => Places::Atomics,
+            },
+            memory: match is_real {
+                true => memories(self.device()).last().unwrap_or(MEMORY_LEAST),
+                false => MEMORY_LEAST,
+            },
         };
-        self.products.get().unwrap_or(suited)
+        self.way.get().unwrap_or_else(suited)
     }
 
-    /// Makes scans that begin from now on multiply so; for tests and benchmarks.
-    pub fn multiply(&self, products: Products) {
-        self.products.set(Some(products));
-    }
-
-    /// How candidates of scans get their places: as [`Self::place`] says, or else by subgroups where those suit.
-    pub fn places(&self) -> Places {
-        let suited = match self.family.get() {
-            Some(Family::Subgroups) => Places::Subgroups,
-            _ => Places::Atomics,
-        };
-        self.places.get().unwrap_or(suited)
-    }
-
-    /// Gives candidates of scans that begin from now on their places so; for tests and benchmarks.
-    pub fn place(&self, places: Places) {
-        self.places.set(Some(places));
+    /// Scans so from now on; for tests and benchmarks.
+    pub fn scan_by(&self, way: Way) {
+        self.way.set(Some(way));
     }
 
     /// The scoring kernels, compiled on the first call.

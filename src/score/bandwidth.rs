@@ -296,10 +296,9 @@ pub fn measure(
             say(Ok(scanned.said("CPU, 1 thread", k, what, seconds, None)));
         }
         let Some(gpu) = &gpu else { continue };
-        for (products, places, name) in ways(gpu.has_subgroups()) {
-            gpu.multiply(products);
-            gpu.place(places);
-            let device = format!("{}, {name}", gpu.description());
+        for way in ways(gpu) {
+            gpu.scan_by(way);
+            let device = format!("{}, {way}", gpu.description());
             let best = scanned.on_gpu(gpu, k, &wanted)?;
             for (what, [seconds, kernel, copy_seconds]) in best.into_iter().enumerate() {
                 let kernel = Alone {

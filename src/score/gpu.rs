@@ -80,7 +80,9 @@ impl GpuScorer {
     pub fn new(gpu: Rc<GpuDevice>, query: impl Into<Query>, count: u64, k: usize) -> Result<Self> {
         let query = query.into();
         let kernels = gpu.kernels();
-        let selection = Selection::new(&gpu, &kernels, count as usize, k)?;
+        let way = gpu.way();
+        let selecting = kernels.selection(gpu.device(), way.memory);
+        let selection = Selection::new(&gpu, selecting, count as usize, k)?;
         let query_buffer = gpu.uniform("query", QUERY_BYTES);
         let (codes, form) = match &query {
             Query::Rows(query) => {
@@ -90,13 +92,12 @@ impl GpuScorer {
             // The fields of equal shift of a word are four dimensions that follow each other.
             Query::Codes(query) => (query.codes(), Form::of_codes(query.widths())),
         };
-        let products = gpu.products();
-        let packed = products.query(codes);
+        let packed = way.products.query(codes);
         gpu.queue()
             .write_buffer(&query_buffer, 0, bytemuck::cast_slice(&packed));
         Ok(Self {
             params: gpu.uniform("parameters", 32),
-            kernel: kernels.scan(gpu.device(), form, products, gpu.places()),
+            kernel: kernels.scan(gpu.device(), form, way.products, way.places),
             selection,
             query_buffer,
             scores: Vec::new(),
@@ -204,7 +205,7 @@ impl GpuScorer {
                 self.kernel
                     .dispatch(&mut pass, &group, groups(rows.div_ceil(4) + 1));
             }
-            self.selection.offered(&self.kernels, &mut encoder, rows);
+            self.selection.offered(&mut encoder, rows);
             self.gpu.queue().submit([encoder.finish()]);
             if let Some(scores) = self.scores.last_mut() {
                 scores.filled += rows;
@@ -264,9 +265,7 @@ impl GpuScorer {
 
     /// The best rows so far, best first.
     pub async fn hits(&mut self) -> Result<Vec<Hit>> {
-        self.selection
-            .hits(&self.gpu, &self.kernels, self.count)
-            .await
+        self.selection.hits(&self.gpu, self.count).await
     }
 
     /// See [`super::Scorer::normaliser`].

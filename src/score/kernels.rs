@@ -5,26 +5,22 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt;
 use std::rc::Rc;
 
-use crate::backbone::recorded::template::Values;
+use super::kernel_texts::{scan_source, selection_source};
 use crate::device::GpuDevice;
 use crate::format::clustered::Widths;
-use crate::shader::{ENABLE_SUBGROUPS, shader};
+use crate::shader::shader;
 
 /// Bytes of a (ordered score, id) pair.
 pub const PAIR_BYTES: usize = 8;
 /// Bytes of `State` in `candidates.wgsl` and `select_top_k.wgsl`.
 pub const STATE_BYTES: usize = 16;
-/// Rounds of a selection.
-pub const ROUNDS: usize = 8;
-/// Bytes of the rounds' results in `select_top_k.wgsl`.
-pub const ROUND_BYTES: usize = (ROUNDS + 1) * 16;
-/// Bytes of the rounds' histograms.
-pub const HISTOGRAM_BYTES: usize = ROUNDS * 256 * 4;
 /// Bytes of the query in the scoring shaders.
 pub const QUERY_BYTES: usize = 512 * 16;
+/// Bytes of workgroup memory for selections on a processor: with 16 KiB SwiftShader takes 1.4 s to compile one.
+pub const MEMORY_LEAST: u32 = 2 << 10;
 /// Partial sums in `normaliser.wgsl`.
 pub const NORMALISER_SUMS: usize = 1024;
 
@@ -111,24 +107,56 @@ pub enum Places {
     Subgroups,
 }
 
-/// All ways to scan that an adapter has, with `subgroups` or without, and their names; for tests and benchmarks.
-pub fn ways(subgroups: bool) -> impl Iterator<Item = (Products, Places, &'static str)> {
-    [
-        (Products::Single, Places::Atomics, "single products"),
-        (Products::Packed, Places::Atomics, "packed products"),
-        (
-            Products::Single,
-            Places::Subgroups,
-            "single products, subgroups",
-        ),
-        (
-            Products::Packed,
-            Places::Subgroups,
-            "packed products, subgroups",
-        ),
-    ]
-    .into_iter()
-    .filter(move |(_, places, _)| subgroups || *places == Places::Atomics)
+/// How a query is scanned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub products: Products,
+    pub places: Places,
+    /// Bytes of workgroup memory that the selection of the best may use: one of [`memories`].
+    pub memory: u32,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let products = match self.products {
+            Products::Single => "single",
+            Products::Packed => "packed",
+        };
+        let places = match self.places {
+            Places::Atomics => "atomics",
+            Places::Subgroups => "subgroups",
+        };
+        write!(
+            f,
+            "{products} products, {places}, {} KiB",
+            self.memory >> 10
+        )
+    }
+}
+
+/// Bytes of workgroup memory that selections have a use for, as far as `device` has them: what suits a processor first.
+pub fn memories(device: &wgpu::Device) -> impl Iterator<Item = u32> + use<> {
+    let has = device.limits().max_compute_workgroup_storage_size;
+    let more = [16 << 10, 32 << 10].into_iter();
+    std::iter::once(MEMORY_LEAST).chain(more.filter(move |bytes| *bytes <= has))
+}
+
+/// All ways to scan that `gpu` has, for tests and benchmarks.
+pub fn ways(gpu: &GpuDevice) -> Vec<Way> {
+    let subgroups = gpu.has_subgroups().then_some(Places::Subgroups);
+    let mut ways = Vec::new();
+    for memory in memories(gpu.device()) {
+        for products in [Products::Single, Products::Packed] {
+            for places in std::iter::once(Places::Atomics).chain(subgroups) {
+                ways.push(Way {
+                    products,
+                    places,
+                    memory,
+                });
+            }
+        }
+    }
+    ways
 }
 
 /// What a scan reads.
@@ -152,11 +180,8 @@ impl Form {
 pub struct Kernels {
     /// Scans, compiled for their form when one is first asked for.
     scans: RefCell<HashMap<(Form, Products, Places), Rc<Kernel>>>,
-    pub begin: Kernel,
-    pub histogram: Kernel,
-    pub choose: Kernel,
-    pub gather: Kernel,
-    pub finish: Kernel,
+    /// Selections by their workgroup memory, compiled when one is first asked for.
+    selections: RefCell<HashMap<u32, Rc<Kernel>>>,
     pub partial: Kernel,
     pub combine: Kernel,
 }
@@ -164,20 +189,24 @@ pub struct Kernels {
 impl Kernels {
     /// Compiles the kernels for `device`.
     pub fn new(device: &wgpu::Device) -> Self {
-        let select = module(device, shader!("select_top_k.wgsl"));
         let sum = module(device, shader!("normaliser.wgsl"));
-        let select = |entry, bindings| kernel(device, &select, entry, bindings);
         let sum = |entry, bindings| kernel(device, &sum, entry, bindings);
         Self {
             scans: RefCell::default(),
-            begin: select("begin", &[0, 1, 2, 4]),
-            histogram: select("histogram", &[0, 1, 2, 4, 5]),
-            choose: select("choose", &[0, 4, 6]),
-            gather: select("gather", &[1, 2, 3, 4]),
-            finish: select("finish", &[0, 1, 3, 4]),
+            selections: RefCell::default(),
             partial: sum("partial", &[0, 1, 2, 3]),
             combine: sum("combine", &[2, 3]),
         }
+    }
+
+    /// The selection of the best, in so many bytes of workgroup memory.
+    pub fn selection(&self, device: &wgpu::Device, memory: u32) -> Rc<Kernel> {
+        let compile = || {
+            let module = module(device, &selection_source(memory));
+            Rc::new(kernel(device, &module, "main", &[0, 1, 2, 3]))
+        };
+        let mut selections = self.selections.borrow_mut();
+        selections.entry(memory).or_insert_with(compile).clone()
     }
 
     /// The scan of rows of `form`.
@@ -226,65 +255,4 @@ fn kernel(
         cache: None,
     });
     Kernel { pipeline, bindings }
-}
-
-/// Words that are written out one by one.
-const UNROLLED: usize = 16;
-
-/// The shader that scans rows of `form`. Up to [`UNROLLED`] words of a width are written out one by one: their
-/// places in the query are constants, which processors multiply by without loading them first. More words
-/// are read by a loop over as many, as compilers take long over long functions.
-fn scan_source(form: Form, products: Products, places: Places) -> String {
-    let words_part = match products {
-        Products::Single => shader!("score_words.wgsl"),
-        Products::Packed => shader!("score_dots.wgsl"),
-    };
-    let (classes, score) = match form {
-        Form::Rows { words } => ([words, 0, 0], shader!("score_rows.wgsl")),
-        Form::Codes { words } => (words, shader!("score_codes.wgsl")),
-    };
-    let (enable, places_part, lanes, lane) = match places {
-        Places::Atomics => ("", shader!("places_atomics.wgsl"), "", ""),
-        Places::Subgroups => (
-            ENABLE_SUBGROUPS,
-            shader!("places_subgroups.wgsl"),
-            ", @builtin(subgroup_invocation_id) lane: u32",
-            ", lane",
-        ),
-    };
-    let values = Values::default().with("lanes", lanes).with("lane", lane);
-    let mut lines = String::new();
-    let mut q = 0;
-    // Writing to a String cannot fail.
-    for (words, (name, vectors)) in classes
-        .into_iter()
-        .zip([("eight", 1), ("four", 2), ("two", 4)])
-    {
-        let loops = if words > UNROLLED {
-            words / UNROLLED
-        } else {
-            0
-        };
-        if loops > 0 {
-            let step = UNROLLED * vectors;
-            let end = q + loops * step;
-            let _ = writeln!(lines, "for (var q = {q}u; q < {end}u; q += {step}u) {{");
-            for word in 0..UNROLLED {
-                let _ = writeln!(lines, "{name}(&sums, planes[at], q + {}u);", word * vectors);
-                lines.push_str("at += stride;\n");
-            }
-            lines.push_str("}\n");
-            q = end;
-        }
-        for _ in loops * UNROLLED..words {
-            let _ = writeln!(lines, "{name}(&sums, planes[at], {q}u);\nat += stride;");
-            q += vectors;
-        }
-    }
-    format!(
-        "{enable}{}{places_part}{words_part}fn products(first: u32, stride: u32) -> vec4<i32> {{\n\
-         var sums = Sums();\nvar at = first;\n{lines}return whole(sums);\n}}\n{score}{}",
-        shader!("candidates.wgsl"),
-        values.fill(shader!("scan.wgsl")),
-    )
 }

@@ -9,6 +9,7 @@ mod code_kernel;
 pub mod codes;
 pub mod cpu;
 pub mod gpu;
+mod kernel_texts;
 pub mod kernels;
 mod planes;
 pub mod query;
@@ -18,6 +19,8 @@ pub mod top_k;
 
 #[cfg(feature = "cli")]
 pub mod bandwidth;
+#[cfg(feature = "cli")]
+pub use kernel_texts::texts;
 
 use std::rc::Rc;
 

@@ -2,25 +2,23 @@
 //!
 //! The scoring kernels append to `pairs` what is not below the threshold, the k-th best of the last selection.
 //! How many those are only the device knows, so that room is kept for every row. Selections happen after
-//! 16384 rows and then whenever there are eight times as many: of rows in random order, some 2 k pass each time, and
-//! the selections, which are some twenty dispatches each, cost little beside the scan; of rows that get better and better
+//! 4096 rows and then whenever there are eight times as many: of rows in random order, some 2 k pass each time, and
+//! the selections, of one dispatch each, cost little beside the scan; of rows that get better and better
 //! all pass, and each is looked at twice.
 
-use super::kernels::{
-    HISTOGRAM_BYTES, Kernels, PAIR_BYTES, ROUND_BYTES, ROUNDS, STATE_BYTES, groups,
-};
+use std::rc::Rc;
+
+use super::kernels::{Kernel, PAIR_BYTES, STATE_BYTES};
 use super::top_k::{self, Hit};
 use crate::device::GpuDevice;
 use crate::error::{Error, Result};
 
 /// Rows before the first selection.
-const FIRST_ROWS: usize = 16384;
+const FIRST_ROWS: usize = 4096;
 /// Rows after a selection, as a multiple of those after the one before.
 const GROWTH: usize = 8;
 /// Most rows between two selections: 8 MB of candidates.
 const ROWS_MAX: usize = 1 << 20;
-/// Where the parameters of the next round lie: every device can bind at multiples of this.
-const ROUND_OFFSET: usize = 256;
 
 /// Candidates for the best k of up to `count` rows.
 pub(super) struct Selection {
@@ -36,27 +34,15 @@ pub(super) struct Selection {
     pub pairs: wgpu::Buffer,
     pub state: wgpu::Buffer,
     best: wgpu::Buffer,
-    rounds: wgpu::Buffer,
-    histograms: wgpu::Buffer,
     params: wgpu::Buffer,
-    begin: wgpu::BindGroup,
-    histogram: Vec<wgpu::BindGroup>,
-    choose: Vec<wgpu::BindGroup>,
-    gather: wgpu::BindGroup,
-    finish: wgpu::BindGroup,
+    kernel: Rc<Kernel>,
+    bound: wgpu::BindGroup,
 }
 
 /// Browsers would free the buffers only when they collect garbage.
 impl Drop for Selection {
     fn drop(&mut self) {
-        for buffer in [
-            &self.pairs,
-            &self.state,
-            &self.best,
-            &self.rounds,
-            &self.histograms,
-            &self.params,
-        ] {
+        for buffer in [&self.pairs, &self.state, &self.best, &self.params] {
             buffer.destroy();
         }
     }
@@ -65,7 +51,7 @@ impl Drop for Selection {
 impl Selection {
     /// # Errors
     /// [`Error::Device`] when k pairs do not fit into one buffer of the device.
-    pub fn new(gpu: &GpuDevice, kernels: &Kernels, count: usize, k: usize) -> Result<Self> {
+    pub fn new(gpu: &GpuDevice, kernel: Rc<Kernel>, count: usize, k: usize) -> Result<Self> {
         let limit = gpu.device().limits().max_storage_buffer_binding_size as usize;
         let k = k.min(count).max(1);
         let room = (limit / PAIR_BYTES).saturating_sub(k);
@@ -78,62 +64,12 @@ impl Selection {
         let pairs = gpu.storage("pairs", (k + room) * PAIR_BYTES);
         let state = gpu.storage("top-k state", STATE_BYTES);
         let best = gpu.storage("best", k * PAIR_BYTES);
-        let rounds = gpu.storage("rounds", ROUND_BYTES);
-        let histograms = gpu.storage("histograms", HISTOGRAM_BYTES);
-        let params = gpu.uniform("rounds' parameters", ROUNDS * ROUND_OFFSET);
-        let mut words = vec![0u32; ROUNDS * ROUND_OFFSET / 4];
-        for (round, words) in words.chunks_mut(ROUND_OFFSET / 4).enumerate() {
-            words[..2].copy_from_slice(&[round as u32, k as u32]);
-        }
+        let params = gpu.uniform("k", 16);
         gpu.queue()
-            .write_buffer(&params, 0, bytemuck::cast_slice(&words));
-        let of_round = |round: usize| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &params,
-                offset: (round * ROUND_OFFSET) as u64,
-                size: std::num::NonZeroU64::new(16),
-            })
-        };
-        let [pairs_all, state_all, best_all, rounds_all, histograms_all] =
-            [&pairs, &state, &best, &rounds, &histograms].map(|b| b.as_entire_binding());
-        let begin = [
-            of_round(0),
-            state_all.clone(),
-            pairs_all.clone(),
-            rounds_all.clone(),
-        ];
-        let histogram = |round| {
-            let resources = [
-                of_round(round),
-                state_all.clone(),
-                pairs_all.clone(),
-                rounds_all.clone(),
-                histograms_all.clone(),
-            ];
-            kernels.histogram.bind(gpu, &resources)
-        };
-        let choose = |round| {
-            let resources = [of_round(round), rounds_all.clone(), histograms_all.clone()];
-            kernels.choose.bind(gpu, &resources)
-        };
-        let gather = [
-            state_all.clone(),
-            pairs_all.clone(),
-            best_all.clone(),
-            rounds_all.clone(),
-        ];
-        let finish = [
-            of_round(0),
-            state_all.clone(),
-            best_all.clone(),
-            rounds_all.clone(),
-        ];
+            .write_buffer(&params, 0, bytemuck::bytes_of(&(k as u32)));
+        let bound = [&params, &state, &pairs, &best].map(|buffer| buffer.as_entire_binding());
         Ok(Self {
-            begin: kernels.begin.bind(gpu, &begin),
-            histogram: (0..ROUNDS).map(histogram).collect(),
-            choose: (0..ROUNDS).map(choose).collect(),
-            gather: kernels.gather.bind(gpu, &gather),
-            finish: kernels.finish.bind(gpu, &finish),
+            bound: kernel.bind(gpu, &bound),
             k,
             room,
             rows: 0,
@@ -142,9 +78,8 @@ impl Selection {
             pairs,
             state,
             best,
-            rounds,
-            histograms,
             params,
+            kernel,
         })
     }
 
@@ -155,28 +90,18 @@ impl Selection {
 
     /// To be called after the commands that offer `rows` rows, as many as it accepts; records a selection
     /// where one is due.
-    pub fn offered(&mut self, kernels: &Kernels, encoder: &mut wgpu::CommandEncoder, rows: usize) {
+    pub fn offered(&mut self, encoder: &mut wgpu::CommandEncoder, rows: usize) {
         self.rows += rows;
         self.pending += rows;
         if self.pending >= self.due {
-            self.select(kernels, encoder);
+            self.select(encoder);
         }
     }
 
-    fn select(&mut self, kernels: &Kernels, encoder: &mut wgpu::CommandEncoder) {
-        // What there may be at most.
-        let candidates = groups(self.pending + self.k.min(self.rows));
-        encoder.clear_buffer(&self.histograms, 0, None);
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            kernels.begin.dispatch(&mut pass, &self.begin, 1);
-            for (histogram, choose) in self.histogram.iter().zip(&self.choose) {
-                kernels.histogram.dispatch(&mut pass, histogram, candidates);
-                kernels.choose.dispatch(&mut pass, choose, 1);
-            }
-            kernels.gather.dispatch(&mut pass, &self.gather, candidates);
-            kernels.finish.dispatch(&mut pass, &self.finish, 1);
-        }
+    fn select(&mut self, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        self.kernel.dispatch(&mut pass, &self.bound, 1);
+        drop(pass);
         let bytes = (self.selected() * PAIR_BYTES) as u64;
         encoder.copy_buffer_to_buffer(&self.best, 0, &self.pairs, 0, bytes);
         self.pending = 0;
@@ -194,18 +119,13 @@ impl Selection {
     ///
     /// # Errors
     /// [`Error::Device`] when the device is lost or what it gives is no ranking.
-    pub async fn hits(
-        &mut self,
-        gpu: &GpuDevice,
-        kernels: &Kernels,
-        count: u64,
-    ) -> Result<Vec<Hit>> {
+    pub async fn hits(&mut self, gpu: &GpuDevice, count: u64) -> Result<Vec<Hit>> {
         if self.rows == 0 {
             return Ok(Vec::new());
         }
         if self.pending > 0 {
             let mut encoder = gpu.encoder();
-            self.select(kernels, &mut encoder);
+            self.select(&mut encoder);
             gpu.queue().submit([encoder.finish()]);
         }
         let selected = self.selected();

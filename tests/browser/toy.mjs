@@ -1,7 +1,8 @@
 // A toy backbone and an index of demo works made with it: everything a query needs, in a few hundred kilobytes.
 
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 export const ROOT = new URL("../../", import.meta.url).pathname;
@@ -50,6 +51,18 @@ export function toyCheckpoint(seed) {
 
 export function run(...args) {
   return execFileSync(TOOL, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], maxBuffer: 1 << 28 });
+}
+
+/** The texts of all kernels that a benchmark's command may measure, in their order, as browsers want them. */
+export function kernelTexts(...command) {
+  const folder = mkdtempSync(join(tmpdir(), "data-attribution-texts-"));
+  run(...command, "--texts", folder);
+  const files = readdirSync(folder).sort((a, b) => parseInt(a) - parseInt(b));
+  // The tool's own compiler is told of no subgroups.
+  const texts = files.map((file) => readFileSync(join(folder, file), "utf8"))
+    .map((text) => (/subgroup|quadSwap/.test(text) ? `enable subgroups;\n${text}` : text));
+  rmSync(folder, { recursive: true });
+  return texts;
 }
 
 /** A site with the page, the module and a toy index; returns its folder and some query images. */
