@@ -301,14 +301,10 @@ impl<S: Source> Attributor<S> {
                 self.manifest.dimension
             )));
         }
-        let result = self
-            .recovering(host, async |placed| {
-                self.rank_on(placed, feature, ask, host).await
-            })
-            .await;
-        // Whoever leaves once the answer is there finds at the next visit all that was read.
-        self.source.settled().await;
-        result
+        self.recovering(host, async |placed| {
+            self.rank_on(placed, feature, ask, host).await
+        })
+        .await
     }
 
     /// [`Attributor::rank`] on the device of `placed`.
@@ -341,8 +337,9 @@ impl<S: Source> Attributor<S> {
         self.stream(scorer, host).await
     }
 
-    /// Hands what queries have read in parts to the source's cache; for the time between queries.
+    /// Waits until the source's cache holds what was read, and hands it what queries have read in parts; for the time between queries.
     pub async fn save(&self) {
+        self.source.settled().await;
         if let Some(index) = &self.clustered {
             index.save(&self.source).await;
         }

@@ -149,6 +149,10 @@ impl Source for Http {
         self.cache.put_rows(&self.url(file), entry).await;
     }
 
+    fn hold(&self, bytes: u64) {
+        self.cache.hold(bytes);
+    }
+
     async fn settled(&self) {
         self.cache.settled().await;
     }

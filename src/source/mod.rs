@@ -14,6 +14,8 @@ pub mod folder;
 pub mod http;
 #[cfg(target_arch = "wasm32")]
 mod release;
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+mod room;
 #[cfg(target_arch = "wasm32")]
 mod transfer;
 #[cfg(target_arch = "wasm32")]
@@ -98,6 +100,11 @@ pub trait Source {
     /// Keeps `entry` for `file`, or with `None` forgets it. A cache may be full or absent: nothing fails.
     async fn keep_rows(&self, file: &str, entry: Option<&[u8]>) {
         let _ = (file, entry);
+    }
+
+    /// Hears that copies of what is read may have `bytes` together until a cache has stored them.
+    fn hold(&self, bytes: u64) {
+        let _ = bytes;
     }
 
     /// Waits until a cache holds what was read, or cannot.

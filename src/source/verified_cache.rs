@@ -3,7 +3,7 @@
 //! The cache is a convenience: where it is absent, full or blocked, files are simply fetched again.
 //! Whatever comes out is verified like a download; what does not verify is deleted, so that damage
 //! heals itself. What is there is listed once, as asking for what is not takes as long as a request on a fast line. What was
-//! downloaded is checked and stored one file at a time, so that memory holds one copy of it; storing goes on beside the
+//! downloaded is copied out of the module's memory, as far as there is room, checked, and stored one file after the other beside the
 //! work. When the browser's quota is full, the rows of fine files that were written longest ago make room;
 //! when that is not enough, new files go without.
 
@@ -21,6 +21,7 @@ use web_sys::{Cache, CacheStorage, Request, Response, TransformStream};
 
 use super::browser_digest::{Copied, verify};
 use super::release::release;
+use super::room::Room;
 use crate::error::{Error, Result};
 use crate::format::FileRef;
 
@@ -36,10 +37,16 @@ struct Listed {
     urls: HashSet<String>,
     /// Whether these are all that there were.
     all: bool,
+    /// URLs of files that were verified and will be entries soon.
+    coming: HashSet<String>,
 }
 
 thread_local! {
     static LISTED: RefCell<Listed> = RefCell::default();
+    /// What all copies of downloads have.
+    static ROOM: Room = Room::default();
+    /// The right to store.
+    static STORING: Arc<Mutex<()>> = Arc::default();
 }
 
 /// A handle to the cache, or to nothing.
@@ -48,8 +55,6 @@ pub struct VerifiedCache {
     cache: Option<Cache>,
     /// Making room did not help: not tried again.
     full: Rc<Cell<bool>>,
-    /// The right to hold a copy of a download outside of the module's memory.
-    place: Arc<Mutex<()>>,
 }
 
 impl VerifiedCache {
@@ -58,7 +63,6 @@ impl VerifiedCache {
         Self {
             cache: Self::try_open().await,
             full: Rc::default(),
-            place: Arc::default(),
         }
     }
 
@@ -74,8 +78,16 @@ impl VerifiedCache {
         self.cache.is_some() && !self.full.get()
     }
 
+    /// Lets copies of downloads have `bytes` together until they are stored: more files may be checked while others are stored.
+    pub fn hold(&self, bytes: u64) {
+        ROOM.with(|room| room.set_most(bytes));
+    }
+
     /// The verified bytes of `file`, stored under `url`.
     pub async fn get(&self, url: &str, file: &FileRef) -> Option<Vec<u8>> {
+        if LISTED.with_borrow(|listed| listed.coming.contains(url)) {
+            self.settled().await;
+        }
         let bytes = self.get_unpinned(url).await?;
         let copied = Copied::default();
         let verified = verify(file, &bytes, &copied).await;
@@ -122,33 +134,34 @@ impl VerifiedCache {
     pub async fn verified(&self, url: String, file: &FileRef, bytes: Vec<u8>) -> Result<Vec<u8>> {
         let (sender, verified) = oneshot::channel();
         let (cache, file) = (self.clone(), file.clone());
+        let (room, storing) = (ROOM.with(Room::clone), STORING.with(Arc::clone));
         // A task of its own: a reader whose turn has come may not be asked for long, or never, and all others would wait.
         spawn_local(async move {
-            let place = cache.place.lock().await;
+            let held = room.take(file.bytes).await;
             let copied = Copied::default();
             let outcome = verify(&file, &bytes, &copied).await;
             let kept = outcome.is_ok().then(|| copied.of(&bytes).clone());
+            if kept.is_some() {
+                LISTED.with_borrow_mut(|listed| listed.coming.insert(url.clone()));
+            }
             // The reader may have given up.
             let _ = sender.send(outcome.map(|()| bytes));
             if let Some(kept) = kept {
+                let turn = storing.lock().await;
                 cache.put(&url, &kept).await;
+                drop(turn);
+                LISTED.with_borrow_mut(|listed| listed.coming.remove(&url));
             }
             copied.release();
-            drop(place);
+            drop(held);
         });
         verified.await.unwrap_or(Err(Error::Cancelled))
     }
 
     /// Waits until what was verified is stored.
     pub async fn settled(&self) {
-        let (sender, settled) = oneshot::channel();
-        let place = self.place.clone();
-        spawn_local(async move {
-            place.lock().await;
-            let _ = sender.send(());
-        });
-        // The task ends only so.
-        let _ = settled.await;
+        let room = ROOM.with(Room::clone);
+        room.emptied().await;
     }
 
     /// Stores `bytes` under `url`; a full quota is no error.
