@@ -3,47 +3,27 @@
 //! `crypto.subtle` exists in secure contexts only; without it the digest is computed here. Either way the same check
 //! decides.
 
-use std::cell::OnceCell;
-
 use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::SubtleCrypto;
 
-use super::release::release;
 use super::verified_cache::settle;
 use crate::error::Result;
 use crate::format::FileRef;
 
 /// Below this, asking the browser takes longer than the digest.
-const ASKED_FROM: usize = 64 << 10;
+const ASKED_FROM: u32 = 64 << 10;
 
-/// The copy of a file that the browser works on, made once.
-#[derive(Default)]
-pub(super) struct Copied(OnceCell<Uint8Array>);
-
-impl Copied {
-    /// The copy of `bytes`.
-    pub(super) fn of(&self, bytes: &[u8]) -> &Uint8Array {
-        self.0.get_or_init(|| Uint8Array::from(bytes))
+/// [`FileRef::verify`] of bytes outside of the module's memory, by the browser's digest where it has one.
+pub(super) async fn verify(file: &FileRef, bytes: &Uint8Array) -> Result<()> {
+    let length = bytes.length();
+    if length >= ASKED_FROM
+        && u64::from(length) == file.bytes
+        && let Some(digest) = digest(bytes).await
+    {
+        return file.check_digest(&digest);
     }
-
-    /// Frees the copy.
-    pub(super) fn release(self) {
-        if let Some(copy) = self.0.get() {
-            release(copy);
-        }
-    }
-}
-
-/// [`FileRef::verify`], by the browser's digest where it has one.
-pub(super) async fn verify(file: &FileRef, bytes: &[u8], copied: &Copied) -> Result<()> {
-    if bytes.len() < ASKED_FROM || bytes.len() as u64 != file.bytes {
-        return file.verify(bytes);
-    }
-    match digest(copied.of(bytes)).await {
-        Some(digest) => file.check_digest(&digest),
-        None => file.verify(bytes),
-    }
+    file.verify(&bytes.to_vec())
 }
 
 async fn digest(bytes: &Uint8Array) -> Option<[u8; 32]> {

@@ -8,11 +8,12 @@ use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use gloo_net::http::{Request, Response};
+use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{AbortSignal, RequestCache};
 
 use super::RowRange;
-use super::release::release;
+use super::release::taken;
 use super::request_cost::RequestCost;
 use super::retry_after::pause_asked_ms;
 use super::transfer::{Body, Sending};
@@ -103,7 +104,7 @@ impl Fetcher {
         bytes_max: u64,
         mode: RequestCache,
         on_bytes: &dyn Fn(u64),
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Uint8Array> {
         let fetched = self
             .with_retries(file, async || {
                 let start_ms = now_ms();
@@ -111,7 +112,7 @@ impl Fetcher {
                 match response.status() {
                     200 => {
                         let bytes = self.body(file, &response, bytes_max, on_bytes).await?;
-                        self.cost.whole(bytes.len() as u64, now_ms() - start_ms);
+                        self.cost.whole(bytes.length().into(), now_ms() - start_ms);
                         Ok(bytes)
                     }
                     status => Err(not_found(file, status)),
@@ -189,7 +190,7 @@ impl Fetcher {
             return Ok(None);
         }
         match self.body(file, &response, range.bytes, &|_| {}).await {
-            Ok(bytes) => Ok(Some(bytes).filter(|bytes| bytes.len() as u64 == range.bytes)),
+            Ok(bytes) => Ok((u64::from(bytes.length()) == range.bytes).then(|| taken(&bytes))),
             Err(Failure::Final(Error::Integrity { .. })) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -277,35 +278,31 @@ impl Fetcher {
         response: &Response,
         bytes_max: u64,
         on_bytes: &dyn Fn(u64),
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Uint8Array, Failure> {
         let broken = |error: JsValue| match self.cancelled() {
             true => Failure::Final(Error::Cancelled),
             false => Failure::Unanswered(format!("the transfer broke off: {}", text_of(&error))),
         };
         let Some(body) = response.body() else {
-            return Ok(Vec::new());
+            return Ok(Uint8Array::new_with_length(0));
         };
-        let mut body = Body::new(&body);
         // Of a compressed body this is less than comes: a hint.
         let stated = response.headers().get("content-length");
         let stated = stated.and_then(|length| length.parse::<u64>().ok());
-        let mut bytes = Vec::with_capacity(stated.unwrap_or(0).min(bytes_max) as usize);
-        while let Some(chunk) = unless_stalled(body.next()).await?.map_err(broken)? {
-            let length = u64::from(chunk.length());
-            if bytes.len() as u64 + length > bytes_max {
+        let mut body = Body::new(&body, stated.unwrap_or(0).min(bytes_max));
+        let mut bytes = 0;
+        while let Some(more) = unless_stalled(body.next()).await?.map_err(broken)? {
+            bytes += more;
+            if bytes > bytes_max {
                 return Err(Failure::Final(Error::Integrity {
                     file: file.into(),
                     expected: format!("at most {bytes_max} bytes"),
                     found: "more".into(),
                 }));
             }
-            let start = bytes.len();
-            bytes.resize(start + chunk.length() as usize, 0);
-            chunk.copy_to(&mut bytes[start..]);
-            release(&chunk);
-            on_bytes(length);
+            on_bytes(more);
         }
-        Ok(bytes)
+        Ok(body.landed())
     }
 }
 

@@ -12,6 +12,7 @@ use js_sys::Uint8Array;
 use web_sys::{AbortSignal, RequestCache};
 
 use super::fetch::Fetcher;
+use super::release::taken;
 use super::verified_cache::VerifiedCache;
 use super::{Fetched, MANIFEST_BYTES_MAX, RowRange, Source};
 use crate::error::{Error, Result};
@@ -109,7 +110,7 @@ impl Source for Http {
                 let kept = self.cache.get_unpinned(&self.url(name)).await;
                 kept.ok_or(error)
             }
-            other => other,
+            other => other.map(|bytes| taken(&bytes)),
         }
     }
 

@@ -13,3 +13,10 @@ pub(super) fn release(bytes: &Uint8Array) {
         let _ = buffer.transfer_with_length(0);
     }
 }
+
+/// `bytes`, copied into the module's memory; their buffer is freed.
+pub(super) fn taken(bytes: &Uint8Array) -> Vec<u8> {
+    let copied = bytes.to_vec();
+    release(bytes);
+    copied
+}

@@ -1,6 +1,6 @@
-//! Room for copies of files outside of the module's memory, while they are checked and until they are stored.
+//! Room for files outside of the module's memory, while they are checked and until they are stored.
 //!
-//! Invariant: all copies together have no more bytes than was said, but for one that has more by itself. Whoever asks first
+//! Invariant: all that have some together have no more bytes than was said, but for one that has more by itself. Whoever asks first
 //! gets room first.
 
 use std::cell::{Cell, RefCell};

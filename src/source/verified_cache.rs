@@ -3,8 +3,8 @@
 //! The cache is a convenience: where it is absent, full or blocked, files are simply fetched again.
 //! Whatever comes out is verified like a download; what does not verify is deleted, so that damage
 //! heals itself. What is there is listed once, as asking for what is not takes as long as a request on a fast line. What was
-//! downloaded is copied out of the module's memory, as far as there is room, checked, and stored one file after the other beside the
-//! work. When the browser's quota is full, the rows of fine files that were written longest ago make room;
+//! downloaded is checked outside of the module's memory, as far as there is room there, copied into it, and stored one file after the other
+//! beside the work. When the browser's quota is full, the rows of fine files that were written longest ago make room;
 //! when that is not enough, new files go without.
 
 use std::cell::{Cell, RefCell};
@@ -19,8 +19,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Cache, CacheStorage, Request, Response, TransformStream};
 
-use super::browser_digest::{Copied, verify};
-use super::release::release;
+use super::browser_digest::verify;
+use super::release::{release, taken};
 use super::room::Room;
 use crate::error::{Error, Result};
 use crate::format::FileRef;
@@ -88,13 +88,11 @@ impl VerifiedCache {
         if LISTED.with_borrow(|listed| listed.coming.contains(url)) {
             self.settled().await;
         }
-        let bytes = self.get_unpinned(url).await?;
-        let copied = Copied::default();
-        let verified = verify(file, &bytes, &copied).await;
-        copied.release();
-        if verified.is_ok() {
-            return Some(bytes);
+        let bytes = self.entry(url).await?;
+        if verify(file, &bytes).await.is_ok() {
+            return Some(taken(&bytes));
         }
+        release(&bytes);
         self.delete(url).await;
         None
     }
@@ -115,44 +113,49 @@ impl VerifiedCache {
 
     /// The bytes stored under `url`, whatever they are.
     pub async fn get_unpinned(&self, url: &str) -> Option<Vec<u8>> {
+        self.entry(url).await.as_ref().map(taken)
+    }
+
+    async fn entry(&self, url: &str) -> Option<Uint8Array> {
         let cache = self.cache.as_ref()?;
         if LISTED.with_borrow(|listed| listed.all && !listed.urls.contains(url)) {
             return None;
         }
         let response: Response = settle(cache.match_with_str(url)).await?.dyn_into().ok()?;
         let buffer = settle(response.array_buffer().ok()?).await?;
-        let body = Uint8Array::new(&buffer);
-        let bytes = body.to_vec();
-        release(&body);
-        Some(bytes)
+        Some(Uint8Array::new(&buffer))
     }
 
     /// `bytes`, once they are verified in their turn; they are stored under `url` beside what goes on then.
     ///
     /// # Errors
     /// Those of [`verify`].
-    pub async fn verified(&self, url: String, file: &FileRef, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    pub async fn verified(
+        &self,
+        url: String,
+        file: &FileRef,
+        bytes: Uint8Array,
+    ) -> Result<Vec<u8>> {
         let (sender, verified) = oneshot::channel();
         let (cache, file) = (self.clone(), file.clone());
         let (room, storing) = (ROOM.with(Room::clone), STORING.with(Arc::clone));
         // A task of its own: a reader whose turn has come may not be asked for long, or never, and all others would wait.
         spawn_local(async move {
             let held = room.take(file.bytes).await;
-            let copied = Copied::default();
-            let outcome = verify(&file, &bytes, &copied).await;
-            let kept = outcome.is_ok().then(|| copied.of(&bytes).clone());
-            if kept.is_some() {
+            let outcome = verify(&file, &bytes).await;
+            let is_sound = outcome.is_ok();
+            if is_sound {
                 LISTED.with_borrow_mut(|listed| listed.coming.insert(url.clone()));
             }
             // The reader may have given up.
-            let _ = sender.send(outcome.map(|()| bytes));
-            if let Some(kept) = kept {
+            let _ = sender.send(outcome.map(|()| bytes.to_vec()));
+            if is_sound {
                 let turn = storing.lock().await;
-                cache.put(&url, &kept).await;
+                cache.put(&url, &bytes).await;
                 drop(turn);
                 LISTED.with_borrow_mut(|listed| listed.coming.remove(&url));
             }
-            copied.release();
+            release(&bytes);
             drop(held);
         });
         verified.await.unwrap_or(Err(Error::Cancelled))
