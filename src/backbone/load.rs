@@ -1,7 +1,7 @@
 //! From weight files to a network, one file at a time.
 //!
 //! A file is fetched, verified, uploaded and dropped before the next but one is held, so that the
-//! peak of host memory is two files however large the model is.
+//! peak of host memory is two files however large the model is; onto the CPU more may wait for the cache.
 
 use futures_util::{StreamExt, stream};
 use half::f16;
@@ -16,9 +16,11 @@ use crate::format::model::is_matrix;
 use crate::format::{ModelHead, TensorEncoding, TensorEntry};
 use crate::source::Source;
 
-/// Bytes of files that may wait to be stored while a network is loaded onto the CPU, whose memory holds all of it anyway: those of a
-/// ViT-B in 8 bits. On its way to a GPU one file waits.
-const HELD_ON_CPU: u64 = 96 << 20;
+/// Bytes of files that may wait to be stored while a network is read onto the CPU, whose memory holds all of it anyway: an 8-bit ViT-B
+/// may wait as a whole.
+pub(super) const HELD_ON_CPU: u64 = 96 << 20;
+/// On the way to a GPU: one file waits.
+const HELD_ON_GPU: u64 = 0;
 
 /// A tensor as it lies in a file.
 pub enum Decoded {
@@ -40,10 +42,6 @@ pub async fn load(
     compute: &Compute,
     on_bytes: &dyn Fn(u64, bool),
 ) -> Result<Network> {
-    source.hold(match compute {
-        Compute::Cpu => HELD_ON_CPU,
-        Compute::Gpu(_) => 0,
-    });
     Ok(match compute {
         Compute::Cpu => {
             let mut loaded = CpuLoaded::new(head);
@@ -51,7 +49,7 @@ pub async fn load(
                 loaded.take(name, tensor);
                 Ok(())
             };
-            let reading = read(source, head_file, head, on_bytes, take);
+            let reading = read(source, head_file, head, HELD_ON_CPU, on_bytes, take);
             #[cfg(target_arch = "wasm32")]
             super::cpu::warm::while_reading(head, reading).await?;
             #[cfg(not(target_arch = "wasm32"))]
@@ -61,7 +59,7 @@ pub async fn load(
         Compute::Gpu(gpu) => {
             let mut loading = Loading::start(gpu, head).await?;
             let take = &mut |name: &str, tensor| loading.uploads.take(name, tensor);
-            read(source, head_file, head, on_bytes, take).await?;
+            read(source, head_file, head, HELD_ON_GPU, on_bytes, take).await?;
             Network::Gpu(Box::new(loading.finish(head).await?))
         }
     })
@@ -72,9 +70,11 @@ pub(super) async fn read(
     source: &impl Source,
     head_file: &str,
     head: &ModelHead,
+    held: u64,
     on_bytes: &dyn Fn(u64, bool),
     take: &mut dyn FnMut(&str, Decoded) -> Result<()>,
 ) -> Result<()> {
+    source.hold(held);
     let mut files = stream::iter(head.files.iter().enumerate())
         .map(|(index, file)| async move {
             let fetched = source

@@ -41,7 +41,15 @@ impl Reference {
             loaded.insert(name.to_owned(), Loaded::new(tensor, device));
             Ok(())
         };
-        files::read(source, head_file, head, &|_, _| {}, take).await?;
+        files::read(
+            source,
+            head_file,
+            head,
+            files::HELD_ON_CPU,
+            &|_, _| {},
+            take,
+        )
+        .await?;
         let assembly = Assembly {
             file: head_file,
             device: device.clone(),

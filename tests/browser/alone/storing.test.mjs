@@ -55,6 +55,8 @@ async function ask(page, structure) {
 
 async function visit(page, structure) {
   const hits = await ask(page, structure);
+  // Files are stored behind the answer; who disposes at once goes without the last.
+  await stored(page);
   await page.evaluate(() => window.attributor.dispose());
   return hits;
 }
