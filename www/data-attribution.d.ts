@@ -172,6 +172,6 @@ export class Attributor {
   readonly info: Info;
   /** Calls on one Attributor run one after the other, in the order of the calls. */
   attribute(source: ImageSource | FeatureSource, options?: AttributeOptions): Promise<Result>;
-  /** Frees its memory; running calls reject with the code "disposed". Safe to call twice. */
+  /** Frees its memory; running calls reject with the code "disposed", and files that are not stored yet are fetched again at the next visit. Safe to call twice. */
   dispose(): void;
 }

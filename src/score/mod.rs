@@ -2,7 +2,8 @@
 //!
 //! Two scorers behind one interface: [`cpu`] defines the result, [`gpu`] computes the same on the
 //! device that the backbone runs on. Both multiply integers (int8 rows or coarse codes, a 13-bit query), so a
-//! score is one exact 32-bit sum and two roundings, equal on every machine; ties go to the smaller id.
+//! score is one exact 32-bit sum and two roundings, equal on every machine; ties go to the smaller id. No f16 for that reason: its 11 bits
+//! hold no such sum.
 
 pub mod calibrator;
 mod code_kernel;

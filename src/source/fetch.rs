@@ -8,15 +8,13 @@ use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use gloo_net::http::{Request, Response};
-use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{AbortSignal, RequestCache};
 
 use super::RowRange;
-use super::release::taken;
 use super::request_cost::RequestCost;
 use super::retry_after::pause_asked_ms;
-use super::transfer::{Body, Sending};
+use super::transfer::{Body, Land, Landed, Sending};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
 use crate::web::pause;
@@ -103,16 +101,19 @@ impl Fetcher {
         file: &str,
         bytes_max: u64,
         mode: RequestCache,
+        land: Land,
         on_bytes: &dyn Fn(u64),
-    ) -> Result<Uint8Array> {
+    ) -> Result<Landed> {
         let fetched = self
             .with_retries(file, async || {
                 let start_ms = now_ms();
                 let response = self.send(file, mode, None).await?;
                 match response.status() {
                     200 => {
-                        let bytes = self.body(file, &response, bytes_max, on_bytes).await?;
-                        self.cost.whole(bytes.length().into(), now_ms() - start_ms);
+                        let bytes = self
+                            .body(file, &response, bytes_max, land, on_bytes)
+                            .await?;
+                        self.cost.whole(bytes.bytes(), now_ms() - start_ms);
                         Ok(bytes)
                     }
                     status => Err(not_found(file, status)),
@@ -189,8 +190,13 @@ impl Fetcher {
             }
             return Ok(None);
         }
-        match self.body(file, &response, range.bytes, &|_| {}).await {
-            Ok(bytes) => Ok((u64::from(bytes.length()) == range.bytes).then(|| taken(&bytes))),
+        match self
+            .body(file, &response, range.bytes, Land::Inside, &|_| {})
+            .await
+        {
+            Ok(landed) => {
+                Ok(Some(landed.inside()).filter(|bytes| bytes.len() as u64 == range.bytes))
+            }
             Err(Failure::Final(Error::Integrity { .. })) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -277,19 +283,20 @@ impl Fetcher {
         file: &str,
         response: &Response,
         bytes_max: u64,
+        land: Land,
         on_bytes: &dyn Fn(u64),
-    ) -> Result<Uint8Array, Failure> {
+    ) -> Result<Landed, Failure> {
         let broken = |error: JsValue| match self.cancelled() {
             true => Failure::Final(Error::Cancelled),
             false => Failure::Unanswered(format!("the transfer broke off: {}", text_of(&error))),
         };
         let Some(body) = response.body() else {
-            return Ok(Uint8Array::new_with_length(0));
+            return Ok(Landed::Inside(Vec::new()));
         };
         // Of a compressed body this is less than comes: a hint.
         let stated = response.headers().get("content-length");
         let stated = stated.and_then(|length| length.parse::<u64>().ok());
-        let mut body = Body::new(&body, stated.unwrap_or(0).min(bytes_max));
+        let mut body = Body::new(&body, stated.unwrap_or(0).min(bytes_max), land);
         let mut bytes = 0;
         while let Some(more) = unless_stalled(body.next()).await?.map_err(broken)? {
             bytes += more;

@@ -12,7 +12,7 @@ use js_sys::Uint8Array;
 use web_sys::{AbortSignal, RequestCache};
 
 use super::fetch::Fetcher;
-use super::release::taken;
+use super::transfer::{Land, Landed};
 use super::verified_cache::VerifiedCache;
 use super::{Fetched, MANIFEST_BYTES_MAX, RowRange, Source};
 use crate::error::{Error, Result};
@@ -76,17 +76,23 @@ impl Source for Http {
         };
         let fetched = self
             .fetcher
-            .whole(&file.file, file.bytes, mode, &count_once)
+            .whole(&file.file, file.bytes, mode, self.cache.land(), &count_once)
             .await;
         let verified = match fetched {
-            Ok(bytes) => self.cache.verified(url.clone(), file, bytes).await,
+            Ok(landed) => self.cache.verified(url.clone(), file, landed).await,
             Err(error) => Err(error),
         };
         let bytes = match verified {
             Err(error) if is_integrity(&error) => {
                 let again = self
                     .fetcher
-                    .whole(&file.file, file.bytes, RequestCache::Reload, &|_| {})
+                    .whole(
+                        &file.file,
+                        file.bytes,
+                        RequestCache::Reload,
+                        self.cache.land(),
+                        &|_| {},
+                    )
                     .await?;
                 self.cache.verified(url, file, again).await?
             }
@@ -102,7 +108,13 @@ impl Source for Http {
     async fn read_manifest(&self, name: &str) -> Result<Vec<u8>> {
         let fetched = self
             .fetcher
-            .whole(name, MANIFEST_BYTES_MAX, RequestCache::NoCache, &|_| {})
+            .whole(
+                name,
+                MANIFEST_BYTES_MAX,
+                RequestCache::NoCache,
+                Land::Inside,
+                &|_| {},
+            )
             .await;
         match fetched {
             // Offline: the manifest of the last visit still describes files that are all verified.
@@ -110,7 +122,7 @@ impl Source for Http {
                 let kept = self.cache.get_unpinned(&self.url(name)).await;
                 kept.ok_or(error)
             }
-            other => other.map(|bytes| taken(&bytes)),
+            other => other.map(Landed::inside),
         }
     }
 

@@ -38,6 +38,11 @@ impl Room {
         self.state.wake();
     }
 
+    /// Whether there is room for more than one file at a time.
+    pub fn is_wide(&self) -> bool {
+        self.state.most.get() > 0
+    }
+
     /// Room for `bytes`, once there is.
     pub async fn take(&self, bytes: u64) -> Held {
         let turn = self.turn.lock().await;

@@ -11,7 +11,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{ReadableStream, ReadableStreamByobReader, ReadableStreamDefaultReader};
 
-use super::release::release;
+use super::release::{release, taken};
 use super::verified_cache::settle;
 
 /// Most bytes that are made room for before they come; more than any file of an index has.
@@ -61,27 +61,32 @@ impl Drop for Sending {
 pub(super) struct Body {
     reader: Reader,
     ended: bool,
-    landing: Landing,
 }
 
 enum Reader {
     /// Writes where it is told to.
-    Told(ReadableStreamByobReader),
+    Told(ReadableStreamByobReader, Landing),
     /// Brings pieces of its own.
-    Bringing(ReadableStreamDefaultReader),
+    Outside(ReadableStreamDefaultReader, Landing),
+    Inside(ReadableStreamDefaultReader, Vec<u8>),
 }
 
 impl Body {
     /// Of `stream`, which is expected to have `expected` bytes.
-    pub fn new(stream: &ReadableStream, expected: u64) -> Self {
-        Self {
+    pub fn new(stream: &ReadableStream, expected: u64, land: Land) -> Self {
+        let expected = expected.min(EXPECTED_MAX);
+        let reader = || stream.get_reader().unchecked_into();
+        let reader = match land {
+            Land::Inside => Reader::Inside(reader(), Vec::with_capacity(expected as usize)),
             // Not every browser's bodies can be told.
-            reader: match ReadableStreamByobReader::new(stream) {
-                Ok(reader) => Reader::Told(reader),
-                Err(_) => Reader::Bringing(stream.get_reader().unchecked_into()),
+            Land::Outside => match ReadableStreamByobReader::new(stream) {
+                Ok(told) => Reader::Told(told, Landing::new(expected)),
+                Err(_) => Reader::Outside(reader(), Landing::new(expected)),
             },
+        };
+        Self {
+            reader,
             ended: false,
-            landing: Landing::new(expected),
         }
     }
 
@@ -90,9 +95,9 @@ impl Body {
     /// # Errors
     /// What the stream throws.
     pub async fn next(&mut self) -> Result<Option<u64>, JsValue> {
-        let reading = match &self.reader {
-            Reader::Told(reader) => reader.read_with_array_buffer_view(&self.landing.rest()),
-            Reader::Bringing(reader) => reader.read(),
+        let reading = match &mut self.reader {
+            Reader::Told(reader, landing) => reader.read_with_array_buffer_view(&landing.rest()),
+            Reader::Outside(reader, _) | Reader::Inside(reader, _) => reader.read(),
         };
         let read = JsFuture::from(reading).await;
         let part = self.failing(read)?;
@@ -101,26 +106,37 @@ impl Body {
         let piece = js_sys::Reflect::get(&part, &"value".into());
         let piece = self.failing(piece)?;
         self.ended |= done;
-        match (&self.reader, piece.dyn_into::<Uint8Array>()) {
-            // A cancelled stream keeps what it was told to write to.
-            (Reader::Told(_), Ok(piece)) => {
-                self.landing.written(&piece);
-                Ok((!done).then_some(piece.length().into()))
-            }
-            (Reader::Bringing(_), Ok(piece)) => {
-                let bytes = piece.length();
-                self.landing.append(&piece);
+        let piece: Uint8Array = match piece.dyn_into() {
+            Ok(piece) => piece,
+            // One that was told has its buffer in any case, but when it was cancelled.
+            Err(_) if done && !matches!(self.reader, Reader::Told(..)) => return Ok(None),
+            Err(other) => return self.failing(Err(other)),
+        };
+        let bytes = piece.length();
+        match &mut self.reader {
+            Reader::Told(_, landing) => landing.written(&piece),
+            Reader::Outside(_, landing) => {
+                landing.append(&piece);
                 release(&piece);
-                Ok(Some(bytes.into()))
             }
-            (Reader::Bringing(_), Err(_)) if done => Ok(None),
-            (_, Err(other)) => self.failing(Err(other)),
+            Reader::Inside(_, landed) => {
+                let start = landed.len();
+                landed.resize(start + bytes as usize, 0);
+                piece.copy_to(&mut landed[start..]);
+                release(&piece);
+            }
         }
+        Ok((!done).then_some(bytes.into()))
     }
 
     /// The bytes that came.
-    pub fn landed(&self) -> Uint8Array {
-        self.landing.landed()
+    pub fn landed(&mut self) -> Landed {
+        match &mut self.reader {
+            Reader::Told(_, landing) | Reader::Outside(_, landing) => {
+                Landed::Outside(landing.landed())
+            }
+            Reader::Inside(_, landed) => Landed::Inside(std::mem::take(landed)),
+        }
     }
 
     /// A stream that has failed cannot be cancelled.
@@ -134,8 +150,8 @@ impl Drop for Body {
     fn drop(&mut self) {
         if !self.ended {
             let cancelled: JsValue = match &self.reader {
-                Reader::Told(reader) => reader.cancel().into(),
-                Reader::Bringing(reader) => reader.cancel().into(),
+                Reader::Told(reader, _) => reader.cancel().into(),
+                Reader::Outside(reader, _) | Reader::Inside(reader, _) => reader.cancel().into(),
             };
             // Awaited, so that a failure is no unhandled one.
             spawn_local(async move {
@@ -145,7 +161,39 @@ impl Drop for Body {
     }
 }
 
-/// Where bytes land: a buffer of the browser's.
+/// Where the bytes of a body are to be.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Land {
+    /// In the module's memory.
+    Inside,
+    /// In a buffer of the browser's, written without a stop where it can be told to.
+    Outside,
+}
+
+/// Bytes of a body where they were to be.
+pub(super) enum Landed {
+    Inside(Vec<u8>),
+    Outside(Uint8Array),
+}
+
+impl Landed {
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Inside(bytes) => bytes.len() as u64,
+            Self::Outside(bytes) => bytes.length().into(),
+        }
+    }
+
+    /// In the module's memory in any case.
+    pub fn inside(self) -> Vec<u8> {
+        match self {
+            Self::Inside(bytes) => bytes,
+            Self::Outside(bytes) => taken(&bytes),
+        }
+    }
+}
+
+/// A buffer of the browser's that grows.
 struct Landing {
     buffer: Uint8Array,
     filled: u32,
@@ -155,7 +203,7 @@ impl Landing {
     /// With room for one byte more than `expected`, so that the end shows.
     fn new(expected: u64) -> Self {
         Self {
-            buffer: Uint8Array::new_with_length(expected.min(EXPECTED_MAX) as u32 + 1),
+            buffer: Uint8Array::new_with_length(expected as u32 + 1),
             filled: 0,
         }
     }

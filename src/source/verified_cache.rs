@@ -3,8 +3,8 @@
 //! The cache is a convenience: where it is absent, full or blocked, files are simply fetched again.
 //! Whatever comes out is verified like a download; what does not verify is deleted, so that damage
 //! heals itself. What is there is listed once, as asking for what is not takes as long as a request on a fast line. What was
-//! downloaded is checked outside of the module's memory, as far as there is room there, copied into it, and stored one file after the other
-//! beside the work. When the browser's quota is full, the rows of fine files that were written longest ago make room;
+//! downloaded is checked outside of the module's memory, as far as there is room there, and stored one file after the other beside the
+//! work. When the browser's quota is full, the rows of fine files that were written longest ago make room;
 //! when that is not enough, new files go without.
 
 use std::cell::{Cell, RefCell};
@@ -22,6 +22,7 @@ use web_sys::{Cache, CacheStorage, Request, Response, TransformStream};
 use super::browser_digest::verify;
 use super::release::{release, taken};
 use super::room::Room;
+use super::transfer::{Land, Landed};
 use crate::error::{Error, Result};
 use crate::format::FileRef;
 
@@ -126,29 +127,36 @@ impl VerifiedCache {
         Some(Uint8Array::new(&buffer))
     }
 
-    /// `bytes`, once they are verified in their turn; they are stored under `url` beside what goes on then.
+    /// Where downloads should land: one after the other has room outside of the module, or several at once.
+    pub fn land(&self) -> Land {
+        match ROOM.with(Room::is_wide) {
+            true => Land::Outside,
+            false => Land::Inside,
+        }
+    }
+
+    /// What `landed`, once it is verified in its turn; it is stored under `url` beside what goes on then.
     ///
     /// # Errors
     /// Those of [`verify`].
-    pub async fn verified(
-        &self,
-        url: String,
-        file: &FileRef,
-        bytes: Uint8Array,
-    ) -> Result<Vec<u8>> {
+    pub async fn verified(&self, url: String, file: &FileRef, landed: Landed) -> Result<Vec<u8>> {
         let (sender, verified) = oneshot::channel();
         let (cache, file) = (self.clone(), file.clone());
         let (room, storing) = (ROOM.with(Room::clone), STORING.with(Arc::clone));
         // A task of its own: a reader whose turn has come may not be asked for long, or never, and all others would wait.
         spawn_local(async move {
             let held = room.take(file.bytes).await;
+            let (bytes, inside) = match landed {
+                Landed::Outside(bytes) => (bytes, None),
+                Landed::Inside(bytes) => (Uint8Array::from(&bytes[..]), Some(bytes)),
+            };
             let outcome = verify(&file, &bytes).await;
             let is_sound = outcome.is_ok();
             if is_sound {
                 LISTED.with_borrow_mut(|listed| listed.coming.insert(url.clone()));
             }
             // The reader may have given up.
-            let _ = sender.send(outcome.map(|()| bytes.to_vec()));
+            let _ = sender.send(outcome.map(|()| inside.unwrap_or_else(|| bytes.to_vec())));
             if is_sound {
                 let turn = storing.lock().await;
                 cache.put(&url, &bytes).await;
