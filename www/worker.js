@@ -33,7 +33,7 @@ async function attribute({ call, session: number, image, options }, signal) {
   try {
     return await attributeImage(entry.session, image, options, emitter(call), signal);
   } finally {
-    // Rows that the answer has fetched go to the cache behind it; the session is busy until then.
+    // Files and rows that the answer has fetched go to the cache behind it; the session is busy until then.
     entry.session.save().catch((error) => isFatal(error) && die(error)).then(() => {
       entry.busy -= 1;
       if (entry.closing) close(number);

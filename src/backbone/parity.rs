@@ -21,8 +21,8 @@ use crate::source::memory::Memory;
 /// Largest [`difference`] of a feature between the devices, in f32 and in f16 or bytes: 1e-2 was measured in bytes.
 const TOLERANCE: f64 = 1e-3;
 const TOLERANCE_ROUNDED: f64 = 5e-2;
-/// Rows of the rankings that are compared: several workgroups, the last one in part.
-pub(super) const ROWS: usize = 601;
+/// Rows of the rankings that are compared: several workgroups, the last one in part, and more than a selection holds in workgroup memory.
+pub(super) const ROWS: usize = 3001;
 /// Values of a row of them.
 pub(super) const DIMENSION: usize = 32;
 /// Width of the transformer, whose heads are as wide as those of most backbones.

@@ -32,7 +32,7 @@ pub struct BenchScan {
     /// much workgroup memory as --memory says.
     #[arg(long)]
     texts: Option<PathBuf>,
-    /// Bytes; a multiple of 2048.
+    /// Bytes; a power of two from 2048 to 32768.
     #[arg(long, default_value_t = 16384, requires = "texts", value_parser = memory)]
     memory: u32,
     /// Print one JSON object a line.
@@ -42,8 +42,8 @@ pub struct BenchScan {
 
 fn memory(text: &str) -> Result<u32, String> {
     match text.parse() {
-        Ok(bytes) if bytes > 0 && bytes % 2048 == 0 => Ok(bytes),
-        _ => Err("no multiple of 2048".into()),
+        Ok(bytes) if (2048..=32768).contains(&bytes) && u32::is_power_of_two(bytes) => Ok(bytes),
+        _ => Err("not 2048, 4096, 8192, 16384 or 32768".into()),
     }
 }
 

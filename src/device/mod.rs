@@ -139,7 +139,7 @@ impl GpuDevice {
         let halves = adapter.features() & wgpu::Features::SHADER_F16;
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
-                // What the adapter has, for large weights; no kernel needs more than the least that all have.
+                // What the adapter has, for large weights and selections in more memory; no kernel needs more than all have.
                 required_limits: adapter.limits(),
                 required_features: subgroups | halves,
                 ..Default::default()

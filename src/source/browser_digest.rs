@@ -14,8 +14,13 @@ use crate::format::FileRef;
 /// Below this, asking the browser takes longer than the digest.
 const ASKED_FROM: u32 = 64 << 10;
 
-/// [`FileRef::verify`] of bytes outside of the module's memory, by the browser's digest where it has one.
-pub(super) async fn verify(file: &FileRef, bytes: &Uint8Array) -> Result<()> {
+/// [`FileRef::verify`] of bytes outside of the module's memory, by the browser's digest where it has one; `inside` are the same, if they
+/// lie there too.
+pub(super) async fn verify(
+    file: &FileRef,
+    bytes: &Uint8Array,
+    inside: Option<&[u8]>,
+) -> Result<()> {
     let length = bytes.length();
     if length >= ASKED_FROM
         && u64::from(length) == file.bytes
@@ -23,7 +28,10 @@ pub(super) async fn verify(file: &FileRef, bytes: &Uint8Array) -> Result<()> {
     {
         return file.check_digest(&digest);
     }
-    file.verify(&bytes.to_vec())
+    match inside {
+        Some(inside) => file.verify(inside),
+        None => file.verify(&bytes.to_vec()),
+    }
 }
 
 async fn digest(bytes: &Uint8Array) -> Option<[u8; 32]> {

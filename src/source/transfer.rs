@@ -14,7 +14,7 @@ use web_sys::{ReadableStream, ReadableStreamByobReader, ReadableStreamDefaultRea
 use super::release::{release, taken};
 use super::verified_cache::settle;
 
-/// Most bytes that are made room for before they come; more than any file of an index has.
+/// Most bytes that are made room for before they come; shards and files of weights have less.
 const EXPECTED_MAX: u64 = 32 << 20;
 
 type Answer = Result<Response, gloo_net::Error>;

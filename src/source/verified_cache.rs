@@ -8,7 +8,7 @@
 //! when that is not enough, new files go without.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -38,8 +38,8 @@ struct Listed {
     urls: HashSet<String>,
     /// Whether these are all that there were.
     all: bool,
-    /// URLs of files that were verified and will be entries soon.
-    coming: HashSet<String>,
+    /// URLs of files that were verified and will be entries soon, and who waits for each.
+    coming: HashMap<String, Vec<oneshot::Sender<()>>>,
 }
 
 thread_local! {
@@ -86,11 +86,18 @@ impl VerifiedCache {
 
     /// The verified bytes of `file`, stored under `url`.
     pub async fn get(&self, url: &str, file: &FileRef) -> Option<Vec<u8>> {
-        if LISTED.with_borrow(|listed| listed.coming.contains(url)) {
-            self.settled().await;
+        let coming = LISTED.with_borrow_mut(|listed| {
+            let waiting = listed.coming.get_mut(url)?;
+            let (sender, stored) = oneshot::channel();
+            waiting.push(sender);
+            Some(stored)
+        });
+        if let Some(stored) = coming {
+            // Ends with the storing, which nobody has to ask for.
+            let _ = stored.await;
         }
         let bytes = self.entry(url).await?;
-        if verify(file, &bytes).await.is_ok() {
+        if verify(file, &bytes, None).await.is_ok() {
             return Some(taken(&bytes));
         }
         release(&bytes);
@@ -150,10 +157,12 @@ impl VerifiedCache {
                 Landed::Outside(bytes) => (bytes, None),
                 Landed::Inside(bytes) => (Uint8Array::from(&bytes[..]), Some(bytes)),
             };
-            let outcome = verify(&file, &bytes).await;
+            let outcome = verify(&file, &bytes, inside.as_deref()).await;
             let is_sound = outcome.is_ok();
             if is_sound {
-                LISTED.with_borrow_mut(|listed| listed.coming.insert(url.clone()));
+                LISTED.with_borrow_mut(|listed| {
+                    listed.coming.entry(url.clone()).or_default();
+                });
             }
             // The reader may have given up.
             let _ = sender.send(outcome.map(|()| inside.unwrap_or_else(|| bytes.to_vec())));
@@ -169,10 +178,19 @@ impl VerifiedCache {
         verified.await.unwrap_or(Err(Error::Cancelled))
     }
 
-    /// Waits until what was verified is stored.
+    /// Waits until what was verified is stored, and holds nobody up.
     pub async fn settled(&self) {
-        let room = ROOM.with(Room::clone);
-        room.emptied().await;
+        let coming: Vec<_> = LISTED.with_borrow_mut(|listed| {
+            let waiting = listed.coming.values_mut().map(|waiting| {
+                let (sender, stored) = oneshot::channel();
+                waiting.push(sender);
+                stored
+            });
+            waiting.collect()
+        });
+        for stored in coming {
+            let _ = stored.await;
+        }
     }
 
     /// Stores `bytes` under `url`; a full quota is no error.

@@ -182,7 +182,7 @@ impl Session {
         .map_err(thrown)
     }
 
-    /// Keeps what queries have read in parts, for later visits.
+    /// Keeps what queries have read, as files and in parts, for later visits.
     pub async fn save(&self) {
         self.attributor.save().await;
     }
