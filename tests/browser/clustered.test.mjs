@@ -149,7 +149,7 @@ test("a full quota costs the cache, not the answer", async () => {
   await devtools.send("Storage.overrideQuotaForOrigin", { origin: server.url, quotaSize: 1000 });
   assertSame(await ask(page, 0), expected[0]);
   assertSame(await ask(page, 1), expected[1]);
-  await page.waitForTimeout(500);
+  await stored(page);
   await page.reload();
   const info = await openIndex(page, `${server.url}/clustered/manifest.json`, { device: "cpu" });
   assert.equal(info.error, undefined, info.message);

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import { crc32, deflateSync } from "node:zlib";
-import { attribute, launch, openIndex, openPage } from "./browser.mjs";
+import { attribute, launch, openIndex, openPage, stored } from "./browser.mjs";
 import { startServer } from "./server.mjs";
 import { makeSite, native } from "./toy.mjs";
 
@@ -127,6 +127,7 @@ test("a second visit fetches nothing but the manifest, and a damaged cached file
   const page = await blank();
   await openIndex(page, manifest(), { device: "cpu" });
   const first = await attribute(page, query(), { topK: 5 });
+  await stored(page);
   await page.reload();
   server.requests.length = 0;
   await openIndex(page, manifest(), { device: "cpu" });
