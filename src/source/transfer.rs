@@ -1,4 +1,4 @@
-//! Requests and bodies under way in the browser, that end when nobody waits for them any more.
+//! Requests and bodies under way in the browser, which end when nobody waits for them any more, and where bodies land.
 //!
 //! A future that is dropped in the middle, as when a query has enough, would else download on unseen.
 
