@@ -1,5 +1,7 @@
 // Loads the WebAssembly module into the worker, once, and tells how much of it has arrived.
 
+import * as digests from "./digests.js";
+
 /** A module that sums products of bytes as relaxed SIMD does: () -> v128. */
 const RELAXED_SIMD = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0,
@@ -52,6 +54,7 @@ async function load([glue, url]) {
     const broken = error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError;
     throw Object.assign(new Error(`the WebAssembly module could not be started: ${error.message}`), { code: broken ? "internal" : "network" });
   }
+  program.digestWith(digests);
   await counted;
   return program;
 }

@@ -19,7 +19,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Cache, CacheStorage, Request, Response, TransformStream};
 
-use super::browser_digest::verify;
+use super::browser_digest::{start_helper, verify, verify_beside};
 use super::release::{release, taken};
 use super::room::Room;
 use super::transfer::{Land, Landed};
@@ -82,6 +82,9 @@ impl VerifiedCache {
     /// Lets copies of downloads have `bytes` together until they are stored: more files may be checked while others are stored.
     pub fn hold(&self, bytes: u64) {
         ROOM.with(|room| room.set_most(bytes));
+        if bytes > 0 {
+            start_helper();
+        }
     }
 
     /// The verified bytes of `file`, stored under `url`.
@@ -153,25 +156,32 @@ impl VerifiedCache {
         // A task of its own: a reader whose turn has come may not be asked for long, or never, and all others would wait.
         spawn_local(async move {
             let held = room.take(file.bytes).await;
-            let (bytes, inside) = match landed {
-                Landed::Outside(bytes) => (bytes, None),
-                Landed::Inside(bytes) => (Uint8Array::from(&bytes[..]), Some(bytes)),
+            let outcome = match landed {
+                Landed::Outside(bytes) => {
+                    verify_beside(&file, bytes).await.map(|bytes| (bytes, None))
+                }
+                Landed::Inside(inside) => {
+                    let bytes = Uint8Array::from(&inside[..]);
+                    let outcome = verify(&file, &bytes, Some(&inside)).await;
+                    outcome.map(|()| (bytes, Some(inside)))
+                }
             };
-            let outcome = verify(&file, &bytes, inside.as_deref()).await;
-            let is_sound = outcome.is_ok();
-            if is_sound {
-                LISTED.with_borrow_mut(|listed| {
-                    listed.coming.entry(url.clone()).or_default();
-                });
-            }
-            // The reader may have given up.
-            let _ = sender.send(outcome.map(|()| inside.unwrap_or_else(|| bytes.to_vec())));
-            if is_sound {
-                let turn = storing.lock().await;
-                cache.put(&url, &bytes).await;
-                drop(turn);
-                LISTED.with_borrow_mut(|listed| listed.coming.remove(&url));
-            }
+            let (bytes, inside) = match outcome {
+                Ok(sound) => sound,
+                Err(error) => {
+                    // The reader may have given up.
+                    let _ = sender.send(Err(error));
+                    return;
+                }
+            };
+            LISTED.with_borrow_mut(|listed| {
+                listed.coming.entry(url.clone()).or_default();
+            });
+            let _ = sender.send(Ok(inside.unwrap_or_else(|| bytes.to_vec())));
+            let turn = storing.lock().await;
+            cache.put(&url, &bytes).await;
+            drop(turn);
+            LISTED.with_borrow_mut(|listed| listed.coming.remove(&url));
             release(&bytes);
             drop(held);
         });

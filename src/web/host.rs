@@ -13,12 +13,16 @@ use crate::error::{Error, Result};
 /// Work at most this long before the worker looks at its messages.
 const BREATH_MS: f64 = 30.0;
 
+/// Weights come in hundreds of pieces a second; so much time is between two reports of them.
+const MODEL_EVENT_MS: f64 = 40.0;
+
 /// Reports to `on_event`, ends by `signal`, and makes thumbnails absolute from `base`.
 pub struct WorkerHost {
     on_event: Function,
     signal: Option<AbortSignal>,
     base: String,
     last_breath: Cell<f64>,
+    last_model_event: Cell<f64>,
 }
 
 impl WorkerHost {
@@ -29,6 +33,7 @@ impl WorkerHost {
             signal,
             base,
             last_breath: Cell::new(now_ms()),
+            last_model_event: Cell::new(f64::NEG_INFINITY),
         }
     }
 
@@ -46,6 +51,20 @@ impl WorkerHost {
 impl Host for WorkerHost {
     fn event(&self, event: Event) {
         let event = match event {
+            Event::Model {
+                loaded_bytes,
+                total_bytes,
+                ..
+            } => {
+                let now = now_ms();
+                // The last is told in any case.
+                if loaded_bytes < total_bytes && now - self.last_model_event.get() < MODEL_EVENT_MS
+                {
+                    return;
+                }
+                self.last_model_event.set(now);
+                event
+            }
             Event::Hits {
                 hits,
                 rows,
