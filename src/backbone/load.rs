@@ -82,7 +82,7 @@ pub(super) async fn read(
                 .await;
             (index, fetched)
         })
-        .buffered(2);
+        .buffered(if held > 0 { 4 } else { 2 });
     while let Some((index, fetched)) = files.next().await {
         let fetched = fetched?;
         if fetched.cached {
