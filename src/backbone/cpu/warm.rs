@@ -74,7 +74,7 @@ impl WarmUp {
 
 /// How long passes are run.
 #[cfg(target_arch = "wasm32")]
-const MILLISECONDS: f64 = 100.0;
+const MILLISECONDS: f64 = 70.0;
 
 /// Awaits `reading` and meanwhile runs passes, which give way to it.
 ///
