@@ -28,9 +28,10 @@ export function start() {
 export function sha256(bytes) {
   if (!ready) return undefined;
   const number = ++last;
-  const digested = new Promise((resolve, reject) => waiting.set(number, { resolve, reject }));
-  helper.postMessage({ number, bytes }, [bytes.buffer]);
-  return digested;
+  return new Promise((resolve, reject) => {
+    helper.postMessage({ number, bytes }, [bytes.buffer]);
+    waiting.set(number, { resolve, reject });
+  });
 }
 
 function settle(number) {

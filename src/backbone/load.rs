@@ -1,7 +1,7 @@
 //! From weight files to a network, one file at a time.
 //!
 //! A file is fetched, verified, uploaded and dropped before the next but one is held, so that the
-//! peak of host memory is two files however large the model is; onto the CPU more may wait for the cache.
+//! peak of host memory is two files however large the model is; onto the CPU four are on their way, and more may wait for the cache.
 
 use futures_util::{StreamExt, stream};
 use half::f16;
@@ -21,6 +21,11 @@ use crate::source::Source;
 pub(super) const HELD_ON_CPU: u64 = 96 << 20;
 /// On the way to a GPU: one file waits.
 const HELD_ON_GPU: u64 = 0;
+
+/// Files that are on their way at once: with more to the CPU, as one is read while a helper checks another.
+const fn on_their_way(held: u64) -> usize {
+    if held > HELD_ON_GPU { 4 } else { 2 }
+}
 
 /// A tensor as it lies in a file.
 pub enum Decoded {
@@ -82,7 +87,7 @@ pub(super) async fn read(
                 .await;
             (index, fetched)
         })
-        .buffered(if held > 0 { 4 } else { 2 });
+        .buffered(on_their_way(held));
     while let Some((index, fetched)) = files.next().await {
         let fetched = fetched?;
         if fetched.cached {
