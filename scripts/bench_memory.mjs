@@ -21,6 +21,8 @@ const { values } = parseArgs({
     backbone: { type: "string" }, out: { type: "string", default: join(ROOT, "build/bench-memory") },
   },
 });
+/** The GPU process gives back a device's memory within about a second. */
+const REST_MS = 1500;
 const CURVES = { wasmBytes: "#0b6e4f", heapBytes: "#b0401c", deviceBytes: "#0072b2", gpuProcessBytes: "#8a8f98" };
 
 const site = makeSite(join(tmpdir(), "data-attribution-memory"));
@@ -36,7 +38,7 @@ const browser = await launch();
 const result = {};
 for (const device of values.devices.split(",")) {
   result[device] = await cycles({
-    browser, server, device, count: Number(values.cycles),
+    browser, server, device, count: Number(values.cycles), restMs: REST_MS,
     manifest: `${server.url}/${index}/manifest.json`, query: `${server.url}/demo/queries/${site.queries[0]}`,
   });
 }

@@ -6,4 +6,8 @@ self.addEventListener("message", async ({ data: { number, bytes } }) => {
   postMessage({ number, bytes, digest }, [bytes.buffer]);
 });
 
+// What was lost before it could be read has no number: the one who asked hears of an error.
+self.addEventListener("messageerror", () => setTimeout(() => { throw new Error("a message could not be read"); }));
+
 if (globalThis.crypto?.subtle) postMessage({ ready: true });
+else close();

@@ -16,7 +16,7 @@ export function start() {
     helper = {};
     return;
   }
-  helper.onmessage = ({ data }) => (data.ready ? (ready = true) : settle(data.number).resolve([data.bytes, data.digest]));
+  helper.onmessage = ({ data }) => (data.ready ? (ready = true) : settle(data.number)?.resolve([data.bytes, data.digest]));
   helper.onmessageerror = stop;
   helper.onerror = stop;
 }
@@ -43,6 +43,7 @@ function settle(number) {
 function stop(event) {
   event.preventDefault();
   ready = false;
+  helper.onmessage = null;
   helper.terminate();
   for (const number of [...waiting.keys()]) settle(number).reject(new Error("the helper stopped"));
 }

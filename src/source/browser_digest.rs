@@ -12,6 +12,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::SubtleCrypto;
 
+use super::release::release;
 use super::verified_cache::settle;
 use crate::error::{Error, Result};
 use crate::format::FileRef;
@@ -49,18 +50,25 @@ pub(super) fn start_helper() {
     });
 }
 
-/// [`verify`] by the helper, if there is one. The bytes that were checked lie in another buffer then.
+/// [`verify`] by the helper, if there is one. The bytes that were checked lie in another buffer then; those that are not right are freed.
 ///
 /// # Errors
-/// Those of [`FileRef::verify`]; also where the helper has lost the bytes.
+/// Those of [`FileRef::verify`]; [`Error::Integrity`] also where the helper has lost the bytes.
 pub(super) async fn verify_beside(file: &FileRef, bytes: Uint8Array) -> Result<Uint8Array> {
     let length = bytes.length();
     let asked = match length >= ASKED_FROM && u64::from(length) == file.bytes {
         true => DIGESTS.with(|known| known.get()?.sha256(&bytes)),
         false => None,
     };
+    let kept_if = |sound: Result<()>, bytes: Uint8Array| match sound {
+        Ok(()) => Ok(bytes),
+        Err(error) => {
+            release(&bytes);
+            Err(error)
+        }
+    };
     let Some(asked) = asked else {
-        return verify(file, &bytes, None).await.map(|()| bytes);
+        return kept_if(verify(file, &bytes, None).await, bytes);
     };
     let lost = |_| Error::Integrity {
         file: file.file.clone(),
@@ -69,11 +77,11 @@ pub(super) async fn verify_beside(file: &FileRef, bytes: Uint8Array) -> Result<U
     };
     let answer = Array::from(&JsFuture::from(asked).await.map_err(lost)?);
     let bytes: Uint8Array = answer.get(0).dyn_into().map_err(lost)?;
-    match digest_of(&answer.get(1)) {
-        Some(digest) => file.check_digest(&digest)?,
-        None => file.verify(&bytes.to_vec())?,
-    }
-    Ok(bytes)
+    let sound = match digest_of(&answer.get(1)) {
+        Some(digest) => file.check_digest(&digest),
+        None => file.verify(&bytes.to_vec()),
+    };
+    kept_if(sound, bytes)
 }
 
 /// [`FileRef::verify`] of bytes outside of the module's memory, by the browser's digest where it has one; `inside` are the same, if they

@@ -100,10 +100,9 @@ impl VerifiedCache {
             let _ = stored.await;
         }
         let bytes = self.entry(url).await?;
-        if verify(file, &bytes, None).await.is_ok() {
+        if let Ok(bytes) = verify_beside(file, bytes).await {
             return Some(taken(&bytes));
         }
-        release(&bytes);
         self.delete(url).await;
         None
     }
@@ -148,7 +147,7 @@ impl VerifiedCache {
     /// What `landed`, once it is verified in its turn; it is stored under `url` beside what goes on then.
     ///
     /// # Errors
-    /// Those of [`verify`].
+    /// Those of [`verify_beside`].
     pub async fn verified(&self, url: String, file: &FileRef, landed: Landed) -> Result<Vec<u8>> {
         let (sender, verified) = oneshot::channel();
         let (cache, file) = (self.clone(), file.clone());
@@ -162,8 +161,13 @@ impl VerifiedCache {
                 }
                 Landed::Inside(inside) => {
                     let bytes = Uint8Array::from(&inside[..]);
-                    let outcome = verify(&file, &bytes, Some(&inside)).await;
-                    outcome.map(|()| (bytes, Some(inside)))
+                    match verify(&file, &bytes, Some(&inside)).await {
+                        Ok(()) => Ok((bytes, Some(inside))),
+                        Err(error) => {
+                            release(&bytes);
+                            Err(error)
+                        }
+                    }
                 }
             };
             let (bytes, inside) = match outcome {

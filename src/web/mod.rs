@@ -1,6 +1,7 @@
-//! What JavaScript sees: one class, run in a worker.
+//! What JavaScript sees: one class, run in a worker, and a function that tells of the worker's helper
+//! ([`crate::source`] has it).
 //!
-//! `www/worker.js` is its only caller; the package's public interface is `www/data-attribution.js`.
+//! `www/worker.js` and `www/program.js` are the only callers; the package's public interface is `www/data-attribution.js`.
 //! Errors are JavaScript `Error`s with the `code` of [`crate::Error::code`].
 
 mod host;

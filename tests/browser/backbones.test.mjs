@@ -93,7 +93,7 @@ function tilesTold() {
 
 for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
   for (const precision of ["f32", "int8", "int4"]) {
-    test(`${backbone} in ${precision}: scores on cpu by both modules, and on webgpu with all families of kernels, are the native tool's`, async () => {
+    test(`${backbone} in ${precision}: scores on cpu by both modules, and on webgpu with all families of kernels, are the native tool's`, async (t) => {
       const name = `${backbone}-${precision}`;
       const index = join(site.folder, name);
       const model = join(site.folder, `${name}-model`);
@@ -114,13 +114,16 @@ for (const backbone of ["toy-p14", "toy-clip", "toy-resnet"]) {
           assert.equal(info.device, device, JSON.stringify(info));
           const module = server.requests.slice(asked).find((path) => path.endsWith(".wasm"));
           assert.equal(module.includes("relaxed"), before !== NO_RELAXED_SIMD, module);
-          return { ...opened, first: await ask(opened.page, images[0]) };
+          const first = await ask(opened.page, images[0]);
+          assert.equal(first.error, undefined, first.message);
+          return { ...opened, first };
         };
         const measured = device === "webgpu" && !even;
         const quads = measured && ![NO_SUBGROUPS, WRONG_TURNS].includes(before);
         let visited = await visit();
         // A machine that was busy at that moment may have measured wrongly.
         for (let tries = 1; tries < 3 && measured && (visited.first.tiled || visited.first.quads !== quads); tries++) {
+          t.diagnostic(`${name}: measured once more, tiles ${visited.first.tiled}, quads ${visited.first.quads}`);
           await visited.context.close();
           visited = await visit();
         }

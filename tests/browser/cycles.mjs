@@ -27,8 +27,11 @@ export function memoryTold() {
 
 const resident = (pid) => 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
 
-/** A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, gpuProcessBytes, score}, one a cycle. */
-export async function cycles({ browser, server, manifest, query, device, count, onCycle = () => {} }) {
+/**
+ * A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, gpuProcessBytes, score}, one a cycle, processes
+ * read after `restMs`: the browser frees what a device had some tenths of a second after its worker has gone.
+ */
+export async function cycles({ browser, server, manifest, query, device, count, restMs = 0, onCycle = () => {} }) {
   server.faults.set("/worker.js", (n, body) => ({ body: `(${memoryTold})();\n${body}` }));
   const { context, page } = await openPage(browser, `${server.url}/blank.html`);
   const protocol = await browser.newBrowserCDPSession();
@@ -45,6 +48,7 @@ export async function cycles({ browser, server, manifest, query, device, count, 
       attributor.dispose();
       return cycle;
     }, [manifest, query, device]);
+    await page.waitForTimeout(restMs);
     await ofPage.send("HeapProfiler.collectGarbage");
     const heap = await ofPage.send("Runtime.getHeapUsage");
     found.push({ ...cycle, heapBytes: heap.usedSize, gpuProcessBytes: gpu ? resident(gpu) : 0 });

@@ -27,7 +27,7 @@ after(async () => {
   await server?.close();
 });
 
-/** Runs before the worker: every file takes so long to be checked, and so long to be stored. */
+/** Runs before the worker and its helper: every file takes so long to be checked, and so long to be stored. */
 function storesSlowly(milliseconds) {
   for (const [{ prototype }, name] of [[Cache, "put"], [SubtleCrypto, "digest"]]) {
     const original = prototype[name];
@@ -101,11 +101,11 @@ for (const lists of [true, false]) {
 
 for (const structure of STRUCTURES) {
   test(`a ${structure} index answers while files are checked and stored slowly, and where half of them are gone`, async () => {
-    server.faults.delete("/worker.js");
+    server.reset();
     const quick = await openPage(browser, `${server.url}/blank.html`);
     const expected = await visit(quick.page, structure);
     await quick.context.close();
-    server.faults.set("/worker.js", (count, body) => ({ body: `(${storesSlowly})(250);\n${body}` }));
+    for (const worker of ["/worker.js", "/digest-worker.js"]) server.faults.set(worker, (count, body) => ({ body: `(${storesSlowly})(250);\n${body}` }));
     const { context, page } = await openPage(browser, `${server.url}/blank.html`);
     assert.deepEqual(await visit(page, structure), expected);
     // Either half of the files, as they were stored.
