@@ -3,7 +3,7 @@
 //   node scripts/bench_memory.mjs [--cycles 100] [--devices webgpu,cpu] [--backbone NAME] [--out build/bench-memory]
 //
 // A tiny backbone, or with --backbone one of full size with generated weights. Writes curve.json and curve.svg and prints the
-// first cycles and the last: the module's memory, the page's heap, buffers on the device, and the GPU process. Wants a
+// first cycles and the last, each after a rest: the module's memory, the page's heap, buffers on the device, and the GPU process. Wants a
 // built project and its demo (scripts/demo --no-serve).
 
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
@@ -21,8 +21,10 @@ const { values } = parseArgs({
     backbone: { type: "string" }, out: { type: "string", default: join(ROOT, "build/bench-memory") },
   },
 });
-/** The GPU process gives back a device's memory within about a second. */
-const REST_MS = 1500;
+/** Cycles that are printed, after a rest: the GPU process gives back a device's memory within some seconds, and between the others has none. */
+const count = Number(values.cycles);
+const told = [...new Set([0, 1, 9, count - 1])].filter((at) => at >= 0 && at < count);
+const REST_MS = 8000;
 const CURVES = { wasmBytes: "#0b6e4f", heapBytes: "#b0401c", deviceBytes: "#0072b2", gpuProcessBytes: "#8a8f98" };
 
 const site = makeSite(join(tmpdir(), "data-attribution-memory"));
@@ -38,7 +40,7 @@ const browser = await launch();
 const result = {};
 for (const device of values.devices.split(",")) {
   result[device] = await cycles({
-    browser, server, device, count: Number(values.cycles), restMs: REST_MS,
+    browser, server, device, count, restMs: (i) => (told.includes(i) ? REST_MS : 0),
     manifest: `${server.url}/${index}/manifest.json`, query: `${server.url}/demo/queries/${site.queries[0]}`,
   });
 }
@@ -50,7 +52,7 @@ writeFileSync(join(values.out, "curve.json"), JSON.stringify(result));
 console.log("| device | cycle | module, MB | page's heap, MB | on the device, MB | GPU process, MB |\n|---|--:|--:|--:|--:|--:|");
 const megabytes = (bytes) => (bytes === null || bytes === undefined ? "-" : (bytes / 1e6).toFixed(1));
 for (const [device, found] of Object.entries(result)) {
-  for (const at of [0, 1, 9, found.length - 1].filter((at, i, all) => at < found.length && all.indexOf(at) === i)) {
+  for (const at of told) {
     const { wasmBytes, heapBytes, deviceBytes, gpuProcessBytes } = found[at];
     console.log(`| ${device} | ${at + 1} | ${[wasmBytes, heapBytes, deviceBytes, gpuProcessBytes].map(megabytes).join(" | ")} |`);
   }

@@ -29,9 +29,9 @@ const resident = (pid) => 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/pro
 
 /**
  * A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, gpuProcessBytes, score}, one a cycle, processes
- * read after `restMs`: the browser frees what a device had some tenths of a second after its worker has gone.
+ * read `restMs(cycle)` after its end: the browser frees what a device had when its worker has gone, and has time for that.
  */
-export async function cycles({ browser, server, manifest, query, device, count, restMs = 0, onCycle = () => {} }) {
+export async function cycles({ browser, server, manifest, query, device, count, restMs = () => 0, onCycle = () => {} }) {
   server.faults.set("/worker.js", (n, body) => ({ body: `(${memoryTold})();\n${body}` }));
   const { context, page } = await openPage(browser, `${server.url}/blank.html`);
   const protocol = await browser.newBrowserCDPSession();
@@ -48,7 +48,7 @@ export async function cycles({ browser, server, manifest, query, device, count, 
       attributor.dispose();
       return cycle;
     }, [manifest, query, device]);
-    await page.waitForTimeout(restMs);
+    await page.waitForTimeout(restMs(i));
     await ofPage.send("HeapProfiler.collectGarbage");
     const heap = await ofPage.send("Runtime.getHeapUsage");
     found.push({ ...cycle, heapBytes: heap.usedSize, gpuProcessBytes: gpu ? resident(gpu) : 0 });
