@@ -21,9 +21,10 @@ const { values } = parseArgs({
     backbone: { type: "string" }, out: { type: "string", default: join(ROOT, "build/bench-memory") },
   },
 });
-/** Cycles that are printed, after a rest: the GPU process gives back a device's memory within some seconds, and between the others has none. */
 const count = Number(values.cycles);
+/** Cycles that are printed. */
 const told = [...new Set([0, 1, 9, count - 1])].filter((at) => at >= 0 && at < count);
+/** A rest after those alone: the GPU process gives back a device's memory within some seconds, and the curve shows the others without. */
 const REST_MS = 8000;
 const CURVES = { wasmBytes: "#0b6e4f", heapBytes: "#b0401c", deviceBytes: "#0072b2", gpuProcessBytes: "#8a8f98" };
 

@@ -22,7 +22,7 @@ pub(super) const HELD_ON_CPU: u64 = 96 << 20;
 /// On the way to a GPU: one file waits.
 const HELD_ON_GPU: u64 = 0;
 
-/// Files that are on their way at once: with more to the CPU, as one is read while a helper checks another.
+/// Files that are on their way at once: more onto the CPU, where some are read while a helper checks others.
 const fn on_their_way(held: u64) -> usize {
     if held > HELD_ON_GPU { 4 } else { 2 }
 }

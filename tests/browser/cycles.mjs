@@ -29,7 +29,7 @@ const resident = (pid) => 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/pro
 
 /**
  * A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, gpuProcessBytes, score}, one a cycle, processes
- * read `restMs(cycle)` after its end: the browser frees what a device had when its worker has gone, and has time for that.
+ * read `restMs(cycle)` after its end: the browser frees what a device had once its worker has gone, within some seconds.
  */
 export async function cycles({ browser, server, manifest, query, device, count, restMs = () => 0, onCycle = () => {} }) {
   server.faults.set("/worker.js", (n, body) => ({ body: `(${memoryTold})();\n${body}` }));
