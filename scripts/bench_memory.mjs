@@ -3,8 +3,8 @@
 //   node scripts/bench_memory.mjs [--cycles 100] [--devices webgpu,cpu] [--backbone NAME] [--out build/bench-memory]
 //
 // A tiny backbone, or with --backbone one of full size with generated weights. Writes curve.json and curve.svg and prints the
-// first cycles and the last, each after a rest: the module's memory, the page's heap, buffers on the device, and the GPU process. Wants a
-// built project and its demo (scripts/demo --no-serve).
+// first cycles and the last, each after a rest: the module's memory, the page's heap, buffers on the device, and the processes of the page
+// and of the GPU. Wants a built project and its demo (scripts/demo --no-serve).
 
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -26,7 +26,7 @@ const count = Number(values.cycles);
 const told = [...new Set([0, 1, 9, count - 1])].filter((at) => at >= 0 && at < count);
 /** A rest after those alone: the GPU process gives back a device's memory within some seconds, and the curve shows the others without. */
 const REST_MS = 8000;
-const CURVES = { wasmBytes: "#0b6e4f", heapBytes: "#b0401c", deviceBytes: "#0072b2", gpuProcessBytes: "#8a8f98" };
+const CURVES = { wasmBytes: "#0b6e4f", heapBytes: "#b0401c", deviceBytes: "#0072b2", pageProcessBytes: "#c98500", gpuProcessBytes: "#8a8f98" };
 
 const site = makeSite(join(tmpdir(), "data-attribution-memory"));
 let index = "demo";
@@ -50,12 +50,12 @@ await server.close();
 
 mkdirSync(values.out, { recursive: true });
 writeFileSync(join(values.out, "curve.json"), JSON.stringify(result));
-console.log("| device | cycle | module, MB | page's heap, MB | on the device, MB | GPU process, MB |\n|---|--:|--:|--:|--:|--:|");
+console.log("| device | cycle | module, MB | page's heap, MB | on the device, MB | page's process, MB | GPU process, MB |\n|---|--:|--:|--:|--:|--:|--:|");
 const megabytes = (bytes) => (bytes === null || bytes === undefined ? "-" : (bytes / 1e6).toFixed(1));
 for (const [device, found] of Object.entries(result)) {
   for (const at of told) {
-    const { wasmBytes, heapBytes, deviceBytes, gpuProcessBytes } = found[at];
-    console.log(`| ${device} | ${at + 1} | ${[wasmBytes, heapBytes, deviceBytes, gpuProcessBytes].map(megabytes).join(" | ")} |`);
+    const { wasmBytes, heapBytes, deviceBytes, pageProcessBytes, gpuProcessBytes } = found[at];
+    console.log(`| ${device} | ${at + 1} | ${[wasmBytes, heapBytes, deviceBytes, pageProcessBytes, gpuProcessBytes].map(megabytes).join(" | ")} |`);
   }
 }
 writeFileSync(join(values.out, "curve.svg"), drawn(result));

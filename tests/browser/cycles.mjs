@@ -27,8 +27,14 @@ export function memoryTold() {
 
 const resident = (pid) => 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
 
+/** Seconds that the browser's processes of `type` have worked, by their ids. */
+async function worked(protocol, type) {
+  const { processInfo } = await protocol.send("SystemInfo.getProcessInfo");
+  return new Map(processInfo.filter((process) => process.type === type).map(({ id, cpuTime }) => [id, cpuTime]));
+}
+
 /**
- * A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, gpuProcessBytes, score}, one a cycle, processes
+ * A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, pageProcessBytes, gpuProcessBytes, score}, one a cycle, processes
  * read `restMs(cycle)` after its end: the browser frees what a device had once its worker has gone, within some seconds.
  */
 export async function cycles({ browser, server, manifest, query, device, count, restMs = () => 0, onCycle = () => {} }) {
@@ -36,8 +42,9 @@ export async function cycles({ browser, server, manifest, query, device, count, 
   const { context, page } = await openPage(browser, `${server.url}/blank.html`);
   const protocol = await browser.newBrowserCDPSession();
   const ofPage = await context.newCDPSession(page);
-  const { processInfo } = await protocol.send("SystemInfo.getProcessInfo");
-  const gpu = processInfo.find(({ type }) => type === "GPU")?.id;
+  const [gpu] = (await worked(protocol, "GPU")).keys();
+  const before = await worked(protocol, "renderer");
+  let renderer;
   const found = [];
   for (let i = 0; i < count; i++) {
     const cycle = await page.evaluate(async ([manifest, query, device]) => {
@@ -48,10 +55,12 @@ export async function cycles({ browser, server, manifest, query, device, count, 
       attributor.dispose();
       return cycle;
     }, [manifest, query, device]);
+    // The browser tells no page's process: it is the one that has worked most since.
+    renderer ??= [...await worked(protocol, "renderer")].map(([id, seconds]) => [seconds - (before.get(id) ?? 0), id]).sort(([a], [b]) => b - a)[0][1];
     await page.waitForTimeout(restMs(i));
     await ofPage.send("HeapProfiler.collectGarbage");
     const heap = await ofPage.send("Runtime.getHeapUsage");
-    found.push({ ...cycle, heapBytes: heap.usedSize, gpuProcessBytes: gpu ? resident(gpu) : 0 });
+    found.push({ ...cycle, heapBytes: heap.usedSize, pageProcessBytes: resident(renderer), gpuProcessBytes: resident(gpu) });
     onCycle(i, found.at(-1));
   }
   await context.close();

@@ -16,8 +16,8 @@ use crate::device::{GpuBuffer, GpuDevice};
 use crate::error::Result;
 use crate::shader::shader;
 
-/// Workgroups of the runs with barriers: a few first, as on some adapters these take long.
-const BARRIER_GROUPS: [u32; 2] = [8, 64];
+/// Workgroups of the runs with barriers: one first, as on some adapters these take long, and memory that stays taken.
+const BARRIER_GROUPS: [u32; 2] = [1, 8];
 /// Values of the results that are compared.
 pub(super) const RESULTS: u32 = 4096;
 /// Barriers are slow where they make a run so many times as long...
@@ -54,7 +54,7 @@ pub async fn choose_family(gpu: &Rc<GpuDevice>) -> Result<Family> {
 
 async fn are_barriers_slow(gpu: &GpuDevice) -> Result<bool> {
     let text = shader!("barriers.wgsl");
-    let values = 256 * BARRIER_GROUPS[1];
+    let values = 64 * BARRIER_GROUPS[1];
     let refused = gpu.scope();
     let runs = ["without", "with_barriers"].map(|entry| Run::new(gpu, text, entry, values));
     refused.close().await?;
