@@ -1,26 +1,32 @@
 //! A clustered index of a folder of images: the ranking of the flat one, with thumbnails of just its rows.
 #![cfg(feature = "cli")]
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use data_attribution::Error;
+use data_attribution::attribution::event::{Event, Host};
 use data_attribution::attribution::{Ask, Attribution, Attributor, Quality, Silent};
 use data_attribution::backbone::{import::HEAD_FILE, pack::Precision, parity::toy_pack};
 use data_attribution::device::DeviceChoice;
 use data_attribution::files::{write_atomically, write_json};
+use data_attribution::format::FileRef;
 use data_attribution::pack::clustered::{ClusteredOptions, Monitor, pack_images_clustered};
 use data_attribution::pack::{MANIFEST, PackOptions, PackReport, pack_images};
 use data_attribution::preprocess::Pixels;
 use data_attribution::source::folder::Folder;
+use data_attribution::source::{Fetched, Source};
 
 const IMAGES: u32 = 60;
 
 struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Self {
-        let name = format!("data-attribution-clustered-images-{}", std::process::id());
+    fn new(name: &str) -> Self {
+        let name = format!("data-attribution-{name}-{}", std::process::id());
         let place = Self(std::env::temp_dir().join(name));
         drop(fs::remove_dir_all(&place.0));
         let (memory, head) = toy_pack(Precision::Int8).unwrap();
@@ -66,20 +72,66 @@ impl Place {
     }
 
     fn ask(&self, out: &str, quality: Quality) -> Attribution {
-        let source = Folder::new(self.at(out));
-        let opened = Attributor::open(source, MANIFEST, DeviceChoice::Cpu, &Silent);
+        self.ask_noting(out, quality).0
+    }
+
+    /// The answer, and the files that the query asked for, with [`EMBEDDING`] among them.
+    fn ask_noting(&self, out: &str, quality: Quality) -> (Attribution, Vec<String>) {
+        let noted = Noted(Folder::new(self.at(out)), Log::default());
+        let log = noted.1.clone();
+        let opened = Attributor::open(noted, MANIFEST, DeviceChoice::Cpu, &Silent);
         let attributor = pollster::block_on(opened).unwrap();
+        log.borrow_mut().clear();
         let pixels = (0..64 * 64 * 3).map(|i| (i * 7) as u8).collect();
         let pixels = Pixels::from_rgb(64, 64, pixels).unwrap();
         let top_k = IMAGES as usize;
         let ask = Ask { top_k, quality };
-        pollster::block_on(attributor.attribute(&pixels, ask, &Silent)).unwrap()
+        let answer = pollster::block_on(attributor.attribute(&pixels, ask, &Watch(log.clone())));
+        (answer.unwrap(), log.take())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+type Log = Rc<RefCell<Vec<String>>>;
+
+const EMBEDDING: &str = "embedding";
+
+/// A folder that notes what it is asked for.
+struct Noted(Folder, Log);
+
+impl Source for Noted {
+    async fn read(&self, file: &FileRef, on_bytes: &dyn Fn(u64)) -> Result<Fetched, Error> {
+        self.1.borrow_mut().push(file.file.clone());
+        self.0.read(file, on_bytes).await
+    }
+
+    async fn read_manifest(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.0.read_manifest(name).await
+    }
+}
+
+/// Notes the first step of embedding.
+struct Watch(Log);
+
+impl Host for Watch {
+    fn event(&self, event: Event) {
+        let mut log = self.0.borrow_mut();
+        if matches!(event, Event::Embed { .. }) && !log.contains(&EMBEDDING.into()) {
+            log.push(EMBEDDING.into());
+        }
+    }
+
+    fn now_ms(&self) -> f64 {
+        0.0
+    }
+
+    async fn breathe(&self) -> Result<(), Error> {
+        Ok(())
     }
 }
 
@@ -102,7 +154,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn images_make_a_clustered_index_with_thumbnails() {
-    let place = Place::new();
+    let place = Place::new("clustered-images");
     let report = place.pack("clustered");
     let manifest = &report.manifest;
     assert!(manifest.clusters.is_some());
@@ -168,4 +220,31 @@ fn images_make_a_clustered_index_with_thumbnails() {
         files(&place.at("clustered/thumbnails")).len(),
         written.len() - 1
     );
+}
+
+#[test]
+fn what_is_read_in_any_case_comes_while_the_image_is_embedded() {
+    let place = Place::new("embedded-beside");
+    place.pack("clustered");
+    pack_images(&place.at("images"), &place.options("flat"), &|_, _| {}).unwrap();
+    let parts = |out, quality| {
+        let (_, log) = place.ask_noting(out, quality);
+        let at = log.iter().position(|file| file == EMBEDDING).unwrap();
+        let kinds = |files: &[String]| -> Vec<String> {
+            let kind = |file: &String| file.split('/').next().unwrap().to_owned();
+            files.iter().map(kind).collect()
+        };
+        (kinds(&log[..at]), kinds(&log[at + 1..]))
+    };
+    let (before, after) = parts("flat", Quality::Balanced);
+    assert_eq!(before, ["fine", "fine"]);
+    assert!(!after.contains(&before[0]), "{after:?}");
+    let (before, after) = parts("clustered", Quality::Balanced);
+    assert_eq!(before, ["control", "coarse"]);
+    assert!(!after.iter().any(|kind| before.contains(kind)), "{after:?}");
+    let (before, after) = parts("clustered", Quality::Fast);
+    assert!(before.is_empty(), "{before:?}");
+    assert_eq!(after[..2], ["coarse", "control"]);
+    let (before, _) = parts("clustered", Quality::Exact);
+    assert!(before.is_empty(), "{before:?}");
 }

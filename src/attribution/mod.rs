@@ -3,6 +3,7 @@
 //! Open once (manifest, device, backbone), then attribute any number of images. Hits that are shown
 //! while shards still arrive carry no influence: it exists only once every row was scored.
 
+mod arriving;
 pub mod ask;
 mod clustered;
 pub mod estimate;
@@ -10,6 +11,9 @@ pub mod event;
 pub mod items;
 mod memory;
 mod placed;
+#[cfg(test)]
+mod polled;
+mod reading;
 mod stream;
 mod tally;
 
@@ -29,7 +33,6 @@ use crate::format::{Manifest, MapperHead, MapperRole, ModelHead};
 use crate::mapper::Mapper;
 use crate::preprocess::Pixels;
 use crate::score::query::normalised;
-use crate::score::{CpuScorer, GpuScorer, QuantizedQuery, Scorer};
 use crate::source::Source;
 use clustered::ClusteredIndex;
 use items::ItemStore;
@@ -241,9 +244,10 @@ impl<S: Source> Attributor<S> {
             width: image.width,
             height: image.height,
         });
-        let feature = self.embed(image, host).await?;
+        let mut reading = self.begin(ask)?;
+        let feature = reading.beside(self.embed(image, host)).await?;
         let embedded = host.now_ms();
-        let mut result = self.rank(&feature, ask, host).await?;
+        let mut result = self.rank_read(&feature, ask, reading, host).await?;
         let end = host.now_ms();
         result.timings = Timings {
             embed_ms: embedded - start,
@@ -301,40 +305,7 @@ impl<S: Source> Attributor<S> {
                 self.manifest.dimension
             )));
         }
-        self.recovering(host, async |placed| {
-            self.rank_on(placed, feature, ask, host).await
-        })
-        .await
-    }
-
-    /// [`Attributor::rank`] on the device of `placed`.
-    async fn rank_on(
-        &self,
-        placed: &Placed,
-        feature: &[f32],
-        ask: Ask,
-        host: &impl Host,
-    ) -> Result<Attribution> {
-        self.items.begin();
-        if let Some(index) = &self.clustered {
-            index.begin();
-            let unit = normalised(feature)?;
-            return match ask.quality {
-                Quality::Exact => self.search_all(index, &unit, ask, host).await,
-                _ => self.search(index, &placed.compute, &unit, ask, host).await,
-            };
-        }
-        self.memory.begin();
-        let query = QuantizedQuery::new(feature)?;
-        let count = self.manifest.count;
-        let k = ask.top_k.min(count as usize);
-        let scorer = match &placed.compute {
-            Compute::Cpu => Scorer::Cpu(CpuScorer::new(query, count, k)?),
-            Compute::Gpu(gpu) => {
-                Scorer::Gpu(Box::new(GpuScorer::new(gpu.clone(), query, count, k)?))
-            }
-        };
-        self.stream(scorer, host).await
+        self.rank_read(feature, ask, self.begin(ask)?, host).await
     }
 
     /// Waits until the source's cache holds what was read, and hands it what queries have read in parts; for the time between queries.

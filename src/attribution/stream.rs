@@ -1,17 +1,19 @@
-//! The streaming part of a query: shards arrive in any order, each is verified, scored and merged.
+//! The streaming part of a query of a flat index: shards arrive in any order, each is verified, scored and merged.
 //!
-//! A few fetches run at once.
+//! A few fetches run at once. Every query reads all shards, so some come while it is still embedded.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use futures_util::{StreamExt, stream};
 
+use super::arriving::Arriving;
 use super::event::{Completeness, Event, Host};
 use super::tally::Tally;
 use super::{Attribution, Attributor, Timings};
 use crate::error::Result;
-use crate::format::shard;
+use crate::format::Shard;
+use crate::format::shard::{self, FineShard};
 use crate::score::{Scorer, influence};
 use crate::source::{Source, Traffic};
 
@@ -20,13 +22,92 @@ const CONCURRENT_FETCHES: usize = 6;
 /// Least time between two provisional rankings.
 pub(super) const PROVISIONAL_MS: f64 = 150.0;
 
+/// The shards of a flat index on their way, and what they have cost.
+pub(super) struct Shards<'a> {
+    arriving: Arriving<'a, Result<(&'a str, Rc<FineShard>)>>,
+    tally: Rc<Tally>,
+    /// Of shards alone: fetched, and taken from cache or memory.
+    bytes: Rc<[Cell<u64>; 2]>,
+}
+
+impl Shards<'_> {
+    /// What `work` gives; meanwhile shards come.
+    pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        self.arriving.beside(work).await
+    }
+}
+
 impl<S: Source> Attributor<S> {
-    pub(super) async fn stream(&self, mut scorer: Scorer, host: &impl Host) -> Result<Attribution> {
-        let shards = self.shard_list()?;
-        let total_bytes = shards.iter().map(|s| s.file.bytes).sum();
+    /// All shards; asks for nothing yet.
+    ///
+    /// # Errors
+    /// [`crate::Error::Format`] for a manifest without any.
+    pub(super) fn shards(&self) -> Result<Shards<'_>> {
+        let (tally, bytes) = (Rc::<Tally>::default(), Rc::<[Cell<u64>; 2]>::default());
+        let shared = (tally.clone(), bytes.clone());
+        let coming = stream::iter(self.shard_list()?)
+            .map(move |entry| {
+                let (tally, bytes) = shared.clone();
+                async move { Ok((&*entry.file.file, self.shard(entry, &tally, &bytes).await?)) }
+            })
+            .buffer_unordered(CONCURRENT_FETCHES);
+        Ok(Shards {
+            arriving: Arriving::new(coming, CONCURRENT_FETCHES),
+            tally,
+            bytes,
+        })
+    }
+
+    async fn shard(
+        &self,
+        entry: &Shard,
+        tally: &Tally,
+        [fetched, cached]: &[Cell<u64>; 2],
+    ) -> Result<Rc<FineShard>> {
+        let name = &entry.file.file;
+        let taken = || cached.set(cached.get() + entry.file.bytes);
+        let shard = match self.memory.get(name) {
+            Some(shard) => {
+                taken();
+                tally.recalled(entry.file.bytes);
+                shard
+            }
+            None => {
+                let count = |bytes| fetched.set(fetched.get() + bytes);
+                let file = tally.read_heard(&self.source, &entry.file, &count).await?;
+                if file.cached {
+                    taken();
+                }
+                let shard = Rc::new(shard::decode(name, &file.bytes)?);
+                let bytes = shard.codes.len() + 4 * shard.rows();
+                self.memory.keep(name, &shard, bytes);
+                shard
+            }
+        };
+        if shard.first_row != entry.first_row || shard.rows() as u64 != entry.rows {
+            return Err(crate::Error::format(
+                name,
+                "holds other rows than the manifest says",
+            ));
+        }
+        Ok(shard)
+    }
+
+    /// Scores `shards` as they come, and answers.
+    pub(super) async fn stream(
+        &self,
+        mut scorer: Scorer,
+        shards: Shards<'_>,
+        host: &impl Host,
+    ) -> Result<Attribution> {
+        let total_bytes = self.shard_list()?.iter().map(|s| s.file.bytes).sum();
         // Items count in the tally only: the page compares what came with the bytes of the shards.
-        let (fetched, cached) = (Cell::new(0u64), Cell::new(0u64));
-        let tally = Tally::default();
+        let Shards {
+            mut arriving,
+            tally,
+            bytes,
+        } = shards;
+        let [fetched, cached] = &*bytes;
         let (mut rows, total_rows) = (0, self.manifest.count);
         let mut last_shown = f64::NEG_INFINITY;
         let report = |rows| {
@@ -38,40 +119,6 @@ impl<S: Source> Attributor<S> {
                 total_rows,
             });
         };
-        let mut arriving = stream::iter(shards)
-            .map(|entry| {
-                let (fetched, cached, tally) = (&fetched, &cached, &tally);
-                async move {
-                    let name = &entry.file.file;
-                    let known = self.memory.get(name);
-                    let shard = match known {
-                        Some(shard) => {
-                            cached.set(cached.get() + entry.file.bytes);
-                            tally.recalled(entry.file.bytes);
-                            shard
-                        }
-                        None => {
-                            let count = |bytes| fetched.set(fetched.get() + bytes);
-                            let file = tally.read_heard(&self.source, &entry.file, &count).await?;
-                            if file.cached {
-                                cached.set(cached.get() + entry.file.bytes);
-                            }
-                            let shard = Rc::new(shard::decode(name, &file.bytes)?);
-                            let bytes = shard.codes.len() + 4 * shard.rows();
-                            self.memory.keep(name, &shard, bytes);
-                            shard
-                        }
-                    };
-                    if shard.first_row != entry.first_row || shard.rows() as u64 != entry.rows {
-                        return Err(crate::Error::format(
-                            name,
-                            "holds other rows than the manifest says",
-                        ));
-                    }
-                    Ok((name, shard))
-                }
-            })
-            .buffer_unordered(CONCURRENT_FETCHES);
         while let Some(arrived) = arriving.next().await {
             let (name, shard) = arrived?;
             scorer.add(name, &shard)?;
@@ -93,7 +140,6 @@ impl<S: Source> Attributor<S> {
                 last_shown = host.now_ms();
             }
         }
-        drop(arriving);
         report(rows);
 
         let best = scorer.hits().await?;

@@ -1,11 +1,12 @@
 //! The way of a query through a clustered index: read codes, rerank, estimate, answer.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use futures_util::future::try_join;
 
-use super::ClusteredIndex;
 use super::search::Search;
+use super::{ClusteredIndex, Codes};
 use crate::attribution::estimate::{Share, mass};
 use crate::attribution::event::{Completeness, Event, Host};
 use crate::attribution::stream::PROVISIONAL_MS;
@@ -23,7 +24,7 @@ const PROVISIONAL_NAMED: usize = 24;
 /// How many hits a query wants, what it has cost, and when it last showed provisional hits.
 pub(super) struct Course {
     k: usize,
-    pub tally: Tally,
+    pub tally: Rc<Tally>,
     shown_ms: Cell<f64>,
 }
 
@@ -35,13 +36,14 @@ impl Course {
 }
 
 impl<S: Source> Attributor<S> {
-    /// Ranks by the unit query `unit` [D], in another quality than `exact`.
+    /// Ranks by the unit query `unit` [D], in another quality than `exact`; `codes` are on their way.
     pub(in crate::attribution) async fn search(
         &self,
         index: &ClusteredIndex,
         compute: &Compute,
         unit: &[f32],
         ask: Ask,
+        codes: Codes<'_>,
         host: &impl Host,
     ) -> Result<Attribution> {
         let k = ask.top_k.min(self.manifest.count as usize);
@@ -55,12 +57,14 @@ impl<S: Source> Attributor<S> {
                 }
             })
         })?;
+        codes.tally.add(index.opening.take());
         let course = &Course {
             k,
-            tally: Tally::new(index.opening.take()),
+            tally: codes.tally.clone(),
             shown_ms: Cell::new(f64::NEG_INFINITY),
         };
-        self.read_codes(index, &mut search, course, host).await?;
+        self.read_codes(index, &mut search, codes, course, host)
+            .await?;
         search.list().await?;
         loop {
             let [now, mut ahead] = search.next(&self.manifest.calibrator);

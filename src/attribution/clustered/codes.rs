@@ -1,19 +1,23 @@
 //! Codes on their way to the scorer: best files first, and the control sample behind the first of them.
 //!
 //! A line should not be idle while there is something to fetch. So the next file is asked for before one that came is
-//! decoded and scored, and the control sample, without which nothing is estimated, has its turn among them.
+//! decoded and scored, and the control sample, without which nothing is estimated, has its turn among them. Of an answer that reads
+//! all codes, some come while the query is still embedded; which are best is not known then.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use futures_util::{Stream, StreamExt, stream};
 
 use super::ClusteredIndex;
 use super::answer::Course;
-use super::arriving::Arriving;
 use super::search::Search;
 use super::turns::Turns;
-use crate::attribution::Attributor;
+use crate::attribution::arriving::Arriving;
 use crate::attribution::event::{Event, Host};
+use crate::attribution::tally::Tally;
+use crate::attribution::{Attributor, Quality};
 use crate::error::Result;
 use crate::format::clustered::CodeRows;
 use crate::source::{Fetched, Source};
@@ -22,7 +26,7 @@ use crate::source::{Fetched, Source};
 const FILES_AHEAD: usize = 3;
 
 /// What is fetched.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
     /// A coarse file, by number.
     Codes(usize),
@@ -37,31 +41,132 @@ enum Came {
     Control,
 }
 
+/// What is asked for next, first first.
+struct Parts(RefCell<VecDeque<Part>>);
+
+impl Parts {
+    /// All of them, for a query of which nothing is known: the control sample is wanted whatever comes.
+    fn new(files: usize) -> Self {
+        let codes = (0..files).map(Part::Codes);
+        Self(RefCell::new(
+            [Part::Control].into_iter().chain(codes).collect(),
+        ))
+    }
+
+    /// Those that are left, in the order `best` of their files, and the control sample behind the first.
+    fn sort(&self, best: Vec<usize>) {
+        let mut parts = self.0.borrow_mut();
+        let mut sorted: VecDeque<Part> = best.into_iter().map(Part::Codes).collect();
+        sorted.insert(sorted.len().min(1), Part::Control);
+        sorted.retain(|part| parts.contains(part));
+        *parts = sorted;
+    }
+
+    fn next(&self) -> Option<Part> {
+        self.0.borrow_mut().pop_front()
+    }
+}
+
+/// The codes of an index on their way, and what they have cost.
+pub(in crate::attribution) struct Codes<'a> {
+    parts: Rc<Parts>,
+    arriving: Arriving<'a, Result<Came>>,
+    turns: Rc<Turns>,
+    pub tally: Rc<Tally>,
+    /// Whether the answer need not read all codes.
+    quick: bool,
+}
+
+impl<'a> Codes<'a> {
+    /// Asks for nothing yet.
+    pub fn new(source: &'a impl Source, index: &'a ClusteredIndex, quality: Quality) -> Self {
+        let files = index.clusters.coarse.len();
+        let parts = Rc::new(Parts::new(files));
+        let (turns, tally) = (Rc::<Turns>::default(), Rc::<Tally>::default());
+        let shared = (parts.clone(), turns.clone(), tally.clone());
+        let fetch = move |_| {
+            let (parts, turns, tally) = shared.clone();
+            async move {
+                turns.free().await;
+                match parts.next() {
+                    Some(part) => index.part(source, part, &tally, &turns).await.map(Some),
+                    None => Ok(None),
+                }
+            }
+        };
+        let came = first_alone((0..=files).collect(), fetch);
+        let came = came.filter_map(async |came| came.transpose());
+        Self {
+            parts,
+            arriving: Arriving::new(came, FILES_AHEAD),
+            turns,
+            tally,
+            quick: quality == Quality::Fast,
+        }
+    }
+
+    /// What `work` gives, which finds what is looked for; meanwhile comes what is read in any case.
+    pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        match self.quick {
+            true => work.await,
+            false => self.arriving.beside(work).await,
+        }
+    }
+}
+
+impl ClusteredIndex {
+    async fn part(
+        &self,
+        source: &impl Source,
+        part: Part,
+        tally: &Tally,
+        turns: &Turns,
+    ) -> Result<Came> {
+        let Part::Codes(number) = part else {
+            self.control(source, tally, turns).await?;
+            return Ok(Came::Control);
+        };
+        let file = &self.clusters.coarse[number].file;
+        if let Some(rows) = self.codes.get(&file.file) {
+            tally.recalled(file.bytes);
+            return Ok(Came::Known(number, rows));
+        }
+        let turn = turns.begin(file.bytes);
+        let came = |bytes| turn.came(bytes);
+        let file = tally.read_heard(source, file, &came).await?;
+        Ok(Came::File(number, file))
+    }
+}
+
 impl<S: Source> Attributor<S> {
     /// Reads and scores the coarse files, best first, and the control sample.
     pub(super) async fn read_codes(
         &self,
         index: &ClusteredIndex,
         search: &mut Search<'_>,
+        codes: Codes<'_>,
         course: &Course,
         host: &impl Host,
     ) -> Result<()> {
         let files = &index.clusters.coarse;
         let total_bytes: u64 = files.iter().map(|shard| shard.file.bytes).sum();
         let (mut loaded_bytes, mut cached_bytes) = (0, 0);
-        let mut parts: Vec<Part> = search.order().into_iter().map(Part::Codes).collect();
-        parts.insert(parts.len().min(1), Part::Control);
-        let turns = &Turns::default();
-        let fetch = move |part| self.part(index, course, part, turns);
-        let mut arriving = Arriving::new(first_alone(parts, fetch), FILES_AHEAD);
+        let Codes {
+            parts,
+            mut arriving,
+            turns,
+            tally,
+            quick,
+        } = codes;
+        parts.sort(search.order());
         while let Some(came) = arriving.next().await {
             let came = came?;
-            if !search.is_quick() {
+            if !quick {
                 arriving.ask().await;
             }
             let (number, rows, cached) = match came {
                 Came::Control => {
-                    search.set_control(index.control(&self.source, &course.tally, turns).await?);
+                    search.set_control(index.control(&self.source, &tally, &turns).await?);
                     continue;
                 }
                 Came::Known(number, rows) => (number, rows, true),
@@ -90,12 +195,12 @@ impl<S: Source> Attributor<S> {
             if course.is_due(host) && search.rows_read < self.manifest.count {
                 search.list().await?;
                 let show = self.show(index, search, course, host);
-                match search.is_quick() {
+                match quick {
                     true => show.await?,
                     false => arriving.beside(show).await?,
                 }
             }
-            if search.is_quick() {
+            if quick {
                 search.list().await?;
                 if search.enough() {
                     break;
@@ -103,31 +208,8 @@ impl<S: Source> Attributor<S> {
             }
         }
         // Where it was enough with the first file.
-        search.set_control(index.control(&self.source, &course.tally, turns).await?);
+        search.set_control(index.control(&self.source, &tally, &turns).await?);
         Ok(())
-    }
-
-    async fn part(
-        &self,
-        index: &ClusteredIndex,
-        course: &Course,
-        part: Part,
-        turns: &Turns,
-    ) -> Result<Came> {
-        let tally = &course.tally;
-        let Part::Codes(number) = part else {
-            index.control(&self.source, tally, turns).await?;
-            return Ok(Came::Control);
-        };
-        let file = &index.clusters.coarse[number].file;
-        if let Some(rows) = index.codes.get(&file.file) {
-            tally.recalled(file.bytes);
-            return Ok(Came::Known(number, rows));
-        }
-        let turn = turns.next(file.bytes).await;
-        let came = |bytes| turn.came(bytes);
-        let file = tally.read_heard(&self.source, file, &came).await?;
-        Ok(Came::File(number, file))
     }
 }
 
@@ -146,8 +228,8 @@ fn first_alone<P, F: Future>(
 mod tests {
     use std::cell::{Cell, RefCell};
 
-    use super::super::polled::after;
     use super::*;
+    use crate::attribution::polled::after;
 
     #[test]
     fn nothing_is_fetched_beside_the_first_file_and_order_is_kept() {
@@ -172,5 +254,19 @@ mod tests {
         assert_eq!(most[0], 1, "the first was not alone");
         assert!(most[1..].contains(&FILES_AHEAD), "{most:?}");
         assert!(most.iter().all(|count| *count <= FILES_AHEAD));
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_sorted_once_the_query_is_known() {
+        let parts = Parts::new(4);
+        assert_eq!(parts.next(), Some(Part::Control));
+        assert_eq!(parts.next(), Some(Part::Codes(0)));
+        parts.sort(vec![2, 0, 3, 1]);
+        let left: Vec<Part> = std::iter::from_fn(|| parts.next()).collect();
+        assert_eq!(left, [2, 3, 1].map(Part::Codes));
+        let untouched = Parts::new(2);
+        untouched.sort(vec![1, 0]);
+        let all: Vec<Part> = std::iter::from_fn(|| untouched.next()).collect();
+        assert_eq!(all, [Part::Codes(1), Part::Control, Part::Codes(0)]);
     }
 }

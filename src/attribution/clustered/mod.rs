@@ -5,11 +5,8 @@
 //! (not one that is provisional) has an exact score; no estimate is given without its interval.
 
 mod answer;
-mod arriving;
 mod codes;
 mod control;
-#[cfg(test)]
-mod polled;
 mod rounding;
 mod search;
 mod turns;
@@ -25,6 +22,7 @@ use crate::format::Manifest;
 use crate::format::clustered::{Clusters, CoarseDecoder, CodeRows, Control, Head};
 use crate::source::Source;
 use crate::source::row_store::{RowStore, Traffic};
+pub(super) use codes::Codes;
 use turns::Turns;
 
 /// What queries of a clustered index keep between them.

@@ -158,11 +158,6 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Whether this is an answer that need not read all codes.
-    pub fn is_quick(&self) -> bool {
-        self.fast
-    }
-
     /// Whether the rest of the codes may stay unread; [`Search::list`] was called since the last file.
     pub fn enough(&self) -> bool {
         let k = self.rule.k.min(self.index.head.rows as usize);

@@ -27,6 +27,12 @@ pub(super) struct Turn<'a> {
 impl Turns {
     /// Waits for the turn of a file of `bytes` bytes. Turns are given in the order in which they were first waited for.
     pub async fn next(&self, bytes: u64) -> Turn<'_> {
+        self.free().await;
+        self.begin(bytes)
+    }
+
+    /// Waits for a turn, which is that of whoever calls [`Turns::begin`] before it waits again.
+    pub async fn free(&self) {
         poll_fn(|context| {
             if self.bytes.get() < LITTLE_BYTES {
                 return Poll::Ready(());
@@ -35,6 +41,10 @@ impl Turns {
             Poll::Pending
         })
         .await;
+    }
+
+    /// The turn of a file of `bytes` bytes.
+    pub fn begin(&self, bytes: u64) -> Turn<'_> {
         self.bytes.set(self.bytes.get() + bytes);
         Turn {
             turns: self,
@@ -69,8 +79,8 @@ mod tests {
 
     use futures_util::{FutureExt, StreamExt, stream};
 
-    use super::super::polled::after;
     use super::*;
+    use crate::attribution::polled::after;
 
     #[test]
     fn the_next_begins_when_little_is_left() {

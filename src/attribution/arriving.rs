@@ -8,20 +8,19 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use futures_util::stream::Fuse;
 use futures_util::{Stream, StreamExt};
 
 /// A stream with what has come of it and was not used.
-pub(super) struct Arriving<S: Stream> {
-    stream: Pin<Box<Fuse<S>>>,
-    queue: VecDeque<S::Item>,
+pub(super) struct Arriving<'a, T> {
+    stream: Pin<Box<dyn Stream<Item = T> + 'a>>,
+    queue: VecDeque<T>,
     /// Most that the queue holds.
     most: usize,
 }
 
-impl<S: Stream> Arriving<S> {
+impl<'a, T> Arriving<'a, T> {
     /// Takes up to `most` things ahead.
-    pub fn new(stream: S, most: usize) -> Self {
+    pub fn new(stream: impl Stream<Item = T> + 'a, most: usize) -> Self {
         Self {
             stream: Box::pin(stream.fuse()),
             queue: VecDeque::new(),
@@ -30,7 +29,7 @@ impl<S: Stream> Arriving<S> {
     }
 
     /// What is next; waits for it.
-    pub async fn next(&mut self) -> Option<S::Item> {
+    pub async fn next(&mut self) -> Option<T> {
         match self.queue.pop_front() {
             Some(item) => Some(item),
             None => self.stream.next().await,
@@ -47,7 +46,7 @@ impl<S: Stream> Arriving<S> {
     }
 
     /// What `work` gives; meanwhile the stream goes on.
-    pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub async fn beside<D>(&mut self, work: impl Future<Output = D>) -> D {
         let mut work = pin!(work);
         poll_fn(|context| {
             self.take(context);
@@ -72,8 +71,8 @@ mod tests {
 
     use futures_util::stream;
 
-    use super::super::polled::after;
     use super::*;
+    use crate::attribution::polled::after;
 
     /// Notes in `asked` which of 0 to 8 was polled, and after how many polls each comes.
     fn files<'a>(
