@@ -16,7 +16,12 @@ export function programFiles() {
 
 const listeners = new Set();
 const progress = { type: "program", loadedBytes: 0, totalBytes: 0, cachedBytes: 0 };
-let loading = null;
+let loading = null, loaded = false;
+
+/** Whether nothing has to be waited for. */
+export function isLoaded() {
+  return loaded;
+}
 
 /** The module's exports. `onEvent` gets { type: "program", loadedBytes, totalBytes }, totalBytes 0 while unknown. */
 export async function loadProgram(onEvent) {
@@ -56,6 +61,7 @@ async function load([glue, url]) {
   }
   program.digestWith(digests);
   await counted;
+  loaded = true;
   return program;
 }
 

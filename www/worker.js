@@ -3,7 +3,8 @@
 // Messages in:  open, attribute (both with a `call` number), cancel {call}, close {session}.
 // Messages out: event {call, event}, done {call, value}, failed {call, code, message}, died {message}.
 
-import { loadProgram } from "./program.js";
+import { Early } from "./early.js";
+import { isLoaded, loadProgram } from "./program.js";
 import "./subgroups.js";
 
 /** Larger images are refused before their pixels are copied out of a canvas. */
@@ -15,9 +16,10 @@ let lastSession = 0;
 
 async function open({ call, manifestUrl, options }, signal) {
   const emit = emitter(call);
+  const early = isLoaded() ? undefined : new Early(manifestUrl, signal);
   const { Session } = await loadProgram(emit);
   signal.throwIfAborted();
-  const session = await Session.open(manifestUrl, options, emit, signal);
+  const session = await Session.open(manifestUrl, options, emit, signal, early);
   if (signal.aborted) {
     session.free();
     throw coded("cancelled", "the call was cancelled");

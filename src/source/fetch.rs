@@ -12,6 +12,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{AbortSignal, RequestCache};
 
 use super::RowRange;
+use super::early::{self, Early};
 use super::request_cost::RequestCost;
 use super::retry_after::pause_asked_ms;
 use super::transfer::{Body, Land, Landed, Sending};
@@ -34,6 +35,7 @@ pub(super) struct Fetcher {
     /// URL of the folder, with a final slash.
     base: String,
     signal: RefCell<Option<AbortSignal>>,
+    early: Option<Early>,
     ranges: Cell<Ranges>,
     cost: RequestCost,
 }
@@ -64,9 +66,11 @@ enum Failure {
 }
 
 impl Fetcher {
-    pub(super) fn new(base: String) -> Self {
+    /// `early` may have answers on their way.
+    pub(super) fn new(base: String, early: Option<Early>) -> Self {
         Self {
             base,
+            early,
             signal: RefCell::default(),
             ranges: Cell::new(Ranges::Unknown),
             cost: RequestCost::default(),
@@ -260,7 +264,15 @@ impl Fetcher {
         if let Some(range) = range {
             request = request.header("range", &range.header());
         }
-        let response = match unless_stalled(Sending::new(request.send())).await? {
+        let early = self.early.clone().filter(|_| range.is_none());
+        let url = self.url(file);
+        let sent = async move {
+            match early::answer(early, &url).await {
+                Some(response) => Ok(response.into()),
+                None => request.send().await,
+            }
+        };
+        let response = match unless_stalled(Sending::new(sent)).await? {
             Ok(response) => response,
             Err(_) if self.cancelled() => return Err(Failure::Final(Error::Cancelled)),
             Err(error) => return Err(Failure::Unanswered(error.to_string())),

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use js_sys::Uint8Array;
 use web_sys::{AbortSignal, RequestCache};
 
+use super::early::Early;
 use super::fetch::Fetcher;
 use super::transfer::{Land, Landed};
 use super::verified_cache::VerifiedCache;
@@ -34,10 +35,10 @@ pub struct Http {
 }
 
 impl Http {
-    /// The folder at `base`, an absolute URL with a final slash.
-    pub async fn new(base: String) -> Self {
+    /// The folder at `base`, an absolute URL with a final slash; `early` may have answers on their way.
+    pub async fn new(base: String, early: Option<Early>) -> Self {
         Self {
-            fetcher: Fetcher::new(base),
+            fetcher: Fetcher::new(base, early),
             cache: VerifiedCache::open().await,
         }
     }

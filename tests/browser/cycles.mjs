@@ -43,9 +43,8 @@ export async function cycles({ browser, server, manifest, query, device, count, 
   const protocol = await browser.newBrowserCDPSession();
   const ofPage = await context.newCDPSession(page);
   const [gpu] = (await worked(protocol, "GPU")).keys();
-  const before = await worked(protocol, "renderer");
-  let renderer;
-  const found = [];
+  let after;
+  const found = [], renderers = [];
   for (let i = 0; i < count; i++) {
     const cycle = await page.evaluate(async ([manifest, query, device]) => {
       const { Attributor } = await import("/data-attribution.js");
@@ -55,14 +54,18 @@ export async function cycles({ browser, server, manifest, query, device, count, 
       attributor.dispose();
       return cycle;
     }, [manifest, query, device]);
-    // The browser tells no page's process: it is the one that has worked most since.
-    renderer ??= [...await worked(protocol, "renderer")].map(([id, seconds]) => [seconds - (before.get(id) ?? 0), id]).sort(([a], [b]) => b - a)[0][1];
+    after ??= await worked(protocol, "renderer");
     await page.waitForTimeout(restMs(i));
     await ofPage.send("HeapProfiler.collectGarbage");
     const heap = await ofPage.send("Runtime.getHeapUsage");
-    found.push({ ...cycle, heapBytes: heap.usedSize, pageProcessBytes: resident(renderer), gpuProcessBytes: resident(gpu) });
+    found.push({ ...cycle, heapBytes: heap.usedSize, gpuProcessBytes: resident(gpu) });
+    renderers.push(new Map([...after.keys()].map((id) => [id, resident(id)])));
     onCycle(i, found.at(-1));
   }
+  // The browser tells no page's process: it is the one that has worked most since the first cycle, in which others have started.
+  const grown = [...await worked(protocol, "renderer")].map(([id, seconds]) => [seconds - (after.get(id) ?? seconds), id]);
+  const [, itsProcess] = grown.sort(([a], [b]) => b - a)[0];
+  found.forEach((cycle, i) => (cycle.pageProcessBytes = renderers[i].get(itsProcess)));
   await context.close();
   server.faults.delete("/worker.js");
   return found;
