@@ -3,7 +3,6 @@
 // Messages in:  open, attribute (both with a `call` number), cancel {call}, close {session}.
 // Messages out: event {call, event}, done {call, value}, failed {call, code, message}, died {message}.
 
-import { Early } from "./early.js";
 import { isLoaded, loadProgram } from "./program.js";
 import "./subgroups.js";
 
@@ -16,10 +15,12 @@ let lastSession = 0;
 
 async function open({ call, manifestUrl, options }, signal) {
   const emit = emitter(call);
-  const early = isLoaded() ? undefined : new Early(manifestUrl, signal);
+  // On its way while the program still is; as the program does, in case the host has another by now. It hears of a failure.
+  const manifest = isLoaded() ? undefined : fetch(manifestUrl, { cache: "no-cache", signal });
+  manifest?.catch(() => {});
   const { Session } = await loadProgram(emit);
   signal.throwIfAborted();
-  const session = await Session.open(manifestUrl, options, emit, signal, early);
+  const session = await Session.open(manifestUrl, options, emit, signal, manifest);
   if (signal.aborted) {
     session.free();
     throw coded("cancelled", "the call was cancelled");

@@ -47,9 +47,20 @@ impl<'a, T> Arriving<'a, T> {
 
     /// What `work` gives; meanwhile the stream goes on.
     pub async fn beside<D>(&mut self, work: impl Future<Output = D>) -> D {
+        self.beside_once(|| true, work).await
+    }
+
+    /// The same; but the stream stays as it is until `may` says so, which is asked whenever `work` goes on.
+    pub async fn beside_once<D>(
+        &mut self,
+        may: impl Fn() -> bool,
+        work: impl Future<Output = D>,
+    ) -> D {
         let mut work = pin!(work);
         poll_fn(|context| {
-            self.take(context);
+            if may() {
+                self.take(context);
+            }
             work.as_mut().poll(context)
         })
         .await

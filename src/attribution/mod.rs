@@ -245,7 +245,7 @@ impl<S: Source> Attributor<S> {
             height: image.height,
         });
         let mut reading = self.begin(ask)?;
-        let feature = reading.beside(self.embed(image, host)).await?;
+        let feature = reading.beside(self.embed(image, host), host).await?;
         let embedded = host.now_ms();
         let mut result = self.rank_read(&feature, ask, reading, host).await?;
         let end = host.now_ms();

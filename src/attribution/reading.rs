@@ -1,7 +1,7 @@
 //! What a query reads whatever it looks for, and the ranking by it.
 //!
-//! It is on its way while the query is embedded, when a line would be idle: all shards of a flat index, and codes of a clustered one if
-//! the answer reads all of them. Nothing of it is asked for before the query is there.
+//! It is on its way while the query is embedded, when a line would be idle: all shards of a flat index, and where embedding takes long,
+//! codes of a clustered one if the answer reads all of them. Nothing of it is asked for before the query is there.
 
 use std::cell::Cell;
 
@@ -26,10 +26,10 @@ pub(super) enum Reading<'a> {
 
 impl Reading<'_> {
     /// What `work` gives; meanwhile comes what can.
-    pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub async fn beside<T>(&mut self, work: impl Future<Output = T>, host: &impl Host) -> T {
         match self {
             Self::Shards(shards) => shards.beside(work).await,
-            Self::Codes(_, codes) => codes.beside(work).await,
+            Self::Codes(_, codes) => codes.beside(work, host).await,
             Self::Rows(_) => work.await,
         }
     }
@@ -61,7 +61,7 @@ impl<S: Source> Attributor<S> {
         reading: Reading<'a>,
         host: &impl Host,
     ) -> Result<Attribution> {
-        // On another device the query begins anew: what came is at hand.
+        // On another device the query begins anew.
         let begun = Cell::new(Some(reading));
         self.recovering(host, async |placed| {
             let reading = match begun.take() {

@@ -8,14 +8,14 @@ use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use gloo_net::http::{Request, Response};
-use wasm_bindgen::{JsCast, JsValue};
+use js_sys::Promise;
+use wasm_bindgen::JsValue;
 use web_sys::{AbortSignal, RequestCache};
 
 use super::RowRange;
-use super::early::{self, Early};
 use super::request_cost::RequestCost;
 use super::retry_after::pause_asked_ms;
-use super::transfer::{Body, Land, Landed, Sending};
+use super::transfer::{Body, Land, Landed, Sending, text_of};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
 use crate::web::pause;
@@ -35,7 +35,8 @@ pub(super) struct Fetcher {
     /// URL of the folder, with a final slash.
     base: String,
     signal: RefCell<Option<AbortSignal>>,
-    early: Option<Early>,
+    /// See [`Fetcher::new`].
+    manifest: Cell<Option<Promise>>,
     ranges: Cell<Ranges>,
     cost: RequestCost,
 }
@@ -66,11 +67,11 @@ enum Failure {
 }
 
 impl Fetcher {
-    /// `early` may have answers on their way.
-    pub(super) fn new(base: String, early: Option<Early>) -> Self {
+    /// `manifest` is the answer, a promise of a Response, to a request for the manifest that was made before.
+    pub(super) fn new(base: String, manifest: Option<Promise>) -> Self {
         Self {
             base,
-            early,
+            manifest: Cell::new(manifest),
             signal: RefCell::default(),
             ranges: Cell::new(Ranges::Unknown),
             cost: RequestCost::default(),
@@ -117,7 +118,10 @@ impl Fetcher {
                         let bytes = self
                             .body(file, &response, bytes_max, land, on_bytes)
                             .await?;
-                        self.cost.whole(bytes.bytes(), now_ms() - start_ms);
+                        // A manifest may have been on its way before.
+                        if mode != RequestCache::NoCache {
+                            self.cost.whole(bytes.bytes(), now_ms() - start_ms);
+                        }
                         Ok(bytes)
                     }
                     status => Err(not_found(file, status)),
@@ -264,18 +268,16 @@ impl Fetcher {
         if let Some(range) = range {
             request = request.header("range", &range.header());
         }
-        let early = self.early.clone().filter(|_| range.is_none());
-        let url = self.url(file);
-        let sent = async move {
-            match early::answer(early, &url).await {
-                Some(response) => Ok(response.into()),
-                None => request.send().await,
-            }
+        // Only manifests are asked for in this mode. A request that has failed is made again, as ever.
+        let made = (mode == RequestCache::NoCache).then(|| self.manifest.take());
+        let sending = match made.flatten() {
+            Some(made) => Sending::made(made),
+            None => Sending::new(request.send()),
         };
-        let response = match unless_stalled(Sending::new(sent)).await? {
+        let response = match unless_stalled(sending).await? {
             Ok(response) => response,
             Err(_) if self.cancelled() => return Err(Failure::Final(Error::Cancelled)),
-            Err(error) => return Err(Failure::Unanswered(error.to_string())),
+            Err(reason) => return Err(Failure::Unanswered(reason)),
         };
         match response.status() {
             // A method or a header that it does not know: it will not learn it.
@@ -342,13 +344,4 @@ async fn unless_stalled<T>(work: impl Future<Output = T>) -> Result<T, Failure> 
             pause_ms: None,
         }),
     }
-}
-
-/// The message of a thrown value.
-fn text_of(error: &JsValue) -> String {
-    error
-        .dyn_ref::<js_sys::Error>()
-        .map(|e| String::from(e.message()))
-        .or_else(|| error.as_string())
-        .unwrap_or_else(|| "unknown".into())
 }

@@ -8,10 +8,9 @@
 use std::collections::HashSet;
 
 use futures_util::{StreamExt, stream};
-use js_sys::Uint8Array;
+use js_sys::{Promise, Uint8Array};
 use web_sys::{AbortSignal, RequestCache};
 
-use super::early::Early;
 use super::fetch::Fetcher;
 use super::transfer::{Land, Landed};
 use super::verified_cache::VerifiedCache;
@@ -35,10 +34,11 @@ pub struct Http {
 }
 
 impl Http {
-    /// The folder at `base`, an absolute URL with a final slash; `early` may have answers on their way.
-    pub async fn new(base: String, early: Option<Early>) -> Self {
+    /// The folder at `base`, an absolute URL with a final slash; `manifest` is the answer, a promise of a Response, to a request for the
+    /// manifest that was made before.
+    pub async fn new(base: String, manifest: Option<Promise>) -> Self {
         Self {
-            fetcher: Fetcher::new(base, early),
+            fetcher: Fetcher::new(base, manifest),
             cache: VerifiedCache::open().await,
         }
     }

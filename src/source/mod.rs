@@ -7,8 +7,6 @@
 #[cfg(target_arch = "wasm32")]
 mod browser_digest;
 #[cfg(target_arch = "wasm32")]
-pub mod early;
-#[cfg(target_arch = "wasm32")]
 mod fetch;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;

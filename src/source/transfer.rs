@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use gloo_net::http::Response;
-use js_sys::Uint8Array;
+use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{ReadableStream, ReadableStreamByobReader, ReadableStreamDefaultReader};
@@ -17,14 +17,27 @@ use super::verified_cache::settle;
 /// Most bytes that are made room for before they come; shards and files of weights have less.
 const EXPECTED_MAX: u64 = 32 << 20;
 
-type Answer = Result<Response, gloo_net::Error>;
+/// A response's head, or why there is none.
+type Answer = Result<Response, String>;
 
 /// A request, until the host has answered.
 pub(super) struct Sending(Option<Pin<Box<dyn Future<Output = Answer>>>>);
 
 impl Sending {
-    pub fn new(request: impl Future<Output = Answer> + 'static) -> Self {
-        Self(Some(Box::pin(request)))
+    pub fn new(request: impl Future<Output = Result<Response, gloo_net::Error>> + 'static) -> Self {
+        Self(Some(Box::pin(async {
+            request.await.map_err(|error| error.to_string())
+        })))
+    }
+
+    /// One that was made before: a promise of a Response.
+    pub fn made(request: Promise) -> Self {
+        Self(Some(Box::pin(async {
+            let answer = JsFuture::from(request)
+                .await
+                .and_then(JsCast::dyn_into::<web_sys::Response>);
+            answer.map(Response::from).map_err(|error| text_of(&error))
+        })))
     }
 }
 
@@ -240,4 +253,13 @@ impl Landing {
     fn landed(&self) -> Uint8Array {
         self.buffer.subarray(0, self.filled)
     }
+}
+
+/// The message of a thrown value.
+pub(super) fn text_of(error: &JsValue) -> String {
+    error
+        .dyn_ref::<js_sys::Error>()
+        .map(|e| String::from(e.message()))
+        .or_else(|| error.as_string())
+        .unwrap_or_else(|| "unknown".into())
 }

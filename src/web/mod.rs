@@ -18,7 +18,6 @@ use crate::attribution::{
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::preprocess::{DEFAULT_LIMIT_MEGAPIXELS, Pixels, decode};
-use crate::source::early::Early;
 use crate::source::http::Http;
 use host::WorkerHost;
 
@@ -101,13 +100,14 @@ pub struct Session {
 
 #[wasm_bindgen]
 impl Session {
-    /// Opens the index whose manifest is at the absolute URL `manifest_url`; `early` may have answers on their way.
+    /// Opens the index whose manifest is at the absolute URL `manifest_url`; `manifest` is the answer, a promise of a Response, to a
+    /// request for it that was made before.
     pub async fn open(
         manifest_url: String,
         options: JsValue,
         on_event: Function,
         signal: Option<AbortSignal>,
-        early: Option<Early>,
+        manifest: Option<Promise>,
     ) -> Result<Session, JsValue> {
         let opened = async {
             let options: OpenOptions = parse_options(options)?;
@@ -116,7 +116,7 @@ impl Session {
                 .rfind('/')
                 .map_or(0, |slash| slash + 1);
             let base = manifest_url[..name_start].to_owned();
-            let source = Http::new(base.clone(), early).await;
+            let source = Http::new(base.clone(), manifest).await;
             source.set_signal(signal.clone());
             let host = WorkerHost::new(on_event, signal, base.clone());
             let name = &manifest_url[name_start..];

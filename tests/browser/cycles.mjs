@@ -25,7 +25,14 @@ export function memoryTold() {
   };
 }
 
-const resident = (pid) => 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
+/** Bytes of a process; 0 where there is none, or none any more. */
+function resident(pid) {
+  try {
+    return 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
 
 /** Seconds that the browser's processes of `type` have worked, by their ids. */
 async function worked(protocol, type) {

@@ -25,6 +25,9 @@ use crate::source::{Fetched, Source};
 /// Files that are on their way or wait for their use.
 const FILES_AHEAD: usize = 3;
 
+/// Work that takes as long as a file: before, it is better to know which are best.
+const LONG_MS: f64 = 50.0;
+
 /// What is fetched.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
@@ -45,12 +48,12 @@ enum Came {
 struct Parts(RefCell<VecDeque<Part>>);
 
 impl Parts {
-    /// All of them, for a query of which nothing is known: the control sample is wanted whatever comes.
+    /// All of them, for a query of which nothing is known.
     fn new(files: usize) -> Self {
         let codes = (0..files).map(Part::Codes);
-        Self(RefCell::new(
-            [Part::Control].into_iter().chain(codes).collect(),
-        ))
+        let parts = Self(RefCell::new(codes.chain([Part::Control]).collect()));
+        parts.sort((0..files).collect());
+        parts
     }
 
     /// Those that are left, in the order `best` of their files, and the control sample behind the first.
@@ -105,12 +108,11 @@ impl<'a> Codes<'a> {
         }
     }
 
-    /// What `work` gives, which finds what is looked for; meanwhile comes what is read in any case.
-    pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
-        match self.quick {
-            true => work.await,
-            false => self.arriving.beside(work).await,
-        }
+    /// What `work` gives, which finds what is looked for; once it takes long, files come that are read in any case.
+    pub async fn beside<T>(&mut self, work: impl Future<Output = T>, host: &impl Host) -> T {
+        let since = host.now_ms();
+        let is_long = || !self.quick && host.now_ms() - since >= LONG_MS;
+        self.arriving.beside_once(is_long, work).await
     }
 }
 
@@ -259,8 +261,8 @@ mod tests {
     #[test]
     fn what_was_not_asked_for_is_sorted_once_the_query_is_known() {
         let parts = Parts::new(4);
-        assert_eq!(parts.next(), Some(Part::Control));
         assert_eq!(parts.next(), Some(Part::Codes(0)));
+        assert_eq!(parts.next(), Some(Part::Control));
         parts.sort(vec![2, 0, 3, 1]);
         let left: Vec<Part> = std::iter::from_fn(|| parts.next()).collect();
         assert_eq!(left, [2, 3, 1].map(Part::Codes));
