@@ -72,11 +72,11 @@ impl Place {
     }
 
     fn ask(&self, out: &str, quality: Quality) -> Attribution {
-        self.ask_noting(out, quality).0
+        self.ask_noting(out, quality, 0.0).0
     }
 
-    /// The answer, and the files that the query asked for, with [`EMBEDDING`] among them.
-    fn ask_noting(&self, out: &str, quality: Quality) -> (Attribution, Vec<String>) {
+    /// The answer, and the files that the query asked for, with [`EMBEDDING`] among them; time goes on by `step_ms` whenever it is read.
+    fn ask_noting(&self, out: &str, quality: Quality, step_ms: f64) -> (Attribution, Vec<String>) {
         let noted = Noted(Folder::new(self.at(out)), Log::default());
         let log = noted.1.clone();
         let opened = Attributor::open(noted, MANIFEST, DeviceChoice::Cpu, &Silent);
@@ -89,7 +89,7 @@ impl Place {
         let answer = pollster::block_on(attributor.attribute(
             &pixels,
             ask,
-            &Watch(log.clone(), Cell::default()),
+            &Watch(log.clone(), Cell::default(), step_ms),
         ));
         (answer.unwrap(), log.take())
     }
@@ -120,7 +120,7 @@ impl Source for Noted {
 }
 
 /// Notes the first step of embedding.
-struct Watch(Log, Cell<f64>);
+struct Watch(Log, Cell<f64>, f64);
 
 impl Host for Watch {
     fn event(&self, event: Event) {
@@ -130,9 +130,8 @@ impl Host for Watch {
         }
     }
 
-    /// Embedding takes long.
     fn now_ms(&self) -> f64 {
-        self.1.set(self.1.get() + 100.0);
+        self.1.set(self.1.get() + self.2);
         self.1.get()
     }
 
@@ -233,8 +232,8 @@ fn what_is_read_in_any_case_comes_while_the_image_is_embedded() {
     let place = Place::new("embedded-beside");
     place.pack("clustered");
     pack_images(&place.at("images"), &place.options("flat"), &|_, _| {}).unwrap();
-    let parts = |out, quality| {
-        let (_, log) = place.ask_noting(out, quality);
+    let parts_at = |out, quality, step_ms| {
+        let (_, log) = place.ask_noting(out, quality, step_ms);
         let at = log.iter().position(|file| file == EMBEDDING).unwrap();
         let kinds = |files: &[String]| -> Vec<String> {
             let kind = |file: &String| file.split('/').next().unwrap().to_owned();
@@ -242,12 +241,17 @@ fn what_is_read_in_any_case_comes_while_the_image_is_embedded() {
         };
         (kinds(&log[..at]), kinds(&log[at + 1..]))
     };
+    let parts = |out, quality| parts_at(out, quality, 100.0);
     let (before, after) = parts("flat", Quality::Balanced);
     assert_eq!(before, ["fine", "fine"]);
     assert!(!after.contains(&before[0]), "{after:?}");
     let (before, after) = parts("clustered", Quality::Balanced);
     assert_eq!(before, ["coarse", "control"]);
     assert!(!after.iter().any(|kind| before.contains(kind)), "{after:?}");
+    // Where embedding is quick, the best files are asked for first.
+    let (before, after) = parts_at("clustered", Quality::Balanced, 0.0);
+    assert!(before.is_empty(), "{before:?}");
+    assert_eq!(after[..2], ["coarse", "control"]);
     let (before, after) = parts("clustered", Quality::Fast);
     assert!(before.is_empty(), "{before:?}");
     assert_eq!(after[..2], ["coarse", "control"]);

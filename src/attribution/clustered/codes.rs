@@ -25,7 +25,7 @@ use crate::source::{Fetched, Source};
 /// Files that are on their way or wait for their use.
 const FILES_AHEAD: usize = 3;
 
-/// Work that takes as long as a file: before, it is better to know which are best.
+/// Embedding that takes less is waited for: which files are best is known right after it.
 const LONG_MS: f64 = 50.0;
 
 /// What is fetched.
