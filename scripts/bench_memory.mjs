@@ -4,7 +4,7 @@
 //
 // A tiny backbone, or with --backbone one of full size with generated weights. Writes curve.json and curve.svg and prints the
 // first cycles and the last, each after a rest: the module's memory, the page's heap, buffers on the device, and the processes of the page
-// and of the GPU. Wants a built project and its demo (scripts/demo --no-serve).
+// (with the workers in it) and of the GPU. Wants a built project and its demo (scripts/demo --no-serve).
 
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -51,12 +51,12 @@ await server.close();
 
 mkdirSync(values.out, { recursive: true });
 writeFileSync(join(values.out, "curve.json"), JSON.stringify(result));
-console.log("| device | cycle | module, MB | page's heap, MB | on the device, MB | page's process, MB | GPU process, MB |\n|---|--:|--:|--:|--:|--:|--:|");
+console.log("| device | cycle | module, MB | page's heap, MB | on the device, MB | page's process, MB | workers in it | GPU process, MB |\n|---|--:|--:|--:|--:|--:|--:|--:|");
 const megabytes = (bytes) => (bytes === null || bytes === undefined ? "-" : (bytes / 1e6).toFixed(1));
 for (const [device, found] of Object.entries(result)) {
   for (const at of told) {
-    const { wasmBytes, heapBytes, deviceBytes, pageProcessBytes, gpuProcessBytes } = found[at];
-    console.log(`| ${device} | ${at + 1} | ${[wasmBytes, heapBytes, deviceBytes, pageProcessBytes, gpuProcessBytes].map(megabytes).join(" | ")} |`);
+    const { wasmBytes, heapBytes, deviceBytes, pageProcessBytes, workers, gpuProcessBytes } = found[at];
+    console.log(`| ${device} | ${at + 1} | ${[wasmBytes, heapBytes, deviceBytes, pageProcessBytes].map(megabytes).join(" | ")} | ${workers} | ${megabytes(gpuProcessBytes)} |`);
   }
 }
 writeFileSync(join(values.out, "curve.svg"), drawn(result));

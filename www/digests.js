@@ -1,25 +1,28 @@
 // SHA-256 of files by a helper, a worker of its own: the browser copies what it is to digest, which stops whoever asks for it.
 //
+// The page starts and ends the helper: Chromium now and then keeps a worker, with all its memory, that had a worker of its own.
 // Without a helper nothing is missing: who is told so digests alone. One that dies takes what it had with it.
 
 let helper = null;
+let asked = false;
 let ready = false;
 let last = 0;
 const waiting = new Map();
 
-/** Starts the helper, once. */
+/** Asks the page for the helper, once. */
 export function start() {
-  if (helper) return;
-  try {
-    helper = new Worker(new URL("./digest-worker.js", import.meta.url), { type: "module", name: "data-attribution-digests" });
-  } catch {
-    helper = {};
-    return;
-  }
-  helper.onmessage = ({ data }) => (data.ready ? (ready = true) : settle(data.number)?.resolve([data.bytes, data.digest]));
-  helper.onmessageerror = stop;
-  helper.onerror = stop;
+  if (asked) return;
+  asked = true;
+  postMessage({ type: "helper" });
 }
+
+self.addEventListener("message", ({ data }) => {
+  if (data.type === "helper-lost") return lost();
+  if (data.type !== "helper") return;
+  helper = data.port;
+  helper.onmessageerror = lost;
+  helper.onmessage = ({ data }) => (data.ready ? (ready = true) : settle(data.number)?.resolve([data.bytes, data.digest]));
+});
 
 /**
  * The digest of `bytes`, whose buffer goes to the helper: a promise of [the same bytes in another buffer, digest], which rejects
@@ -40,10 +43,8 @@ function settle(number) {
   return promise;
 }
 
-function stop(event) {
-  event.preventDefault();
+function lost() {
   ready = false;
-  helper.onmessage = null;
-  helper.terminate();
+  helper?.close();
   for (const number of [...waiting.keys()]) settle(number).reject(new Error("the helper stopped"));
 }

@@ -3,6 +3,7 @@
 // All Attributors of a page share one worker, and so one GPU device. It starts with the first of them and is terminated
 // with the last, which is what frees the memory and the device. A worker that dies (a trap in the WebAssembly module,
 // memory used up) takes all pending calls with it; they reject with the code "internal", and the next open starts anew.
+// The worker may ask for a helper (digests.js), which starts and ends here too.
 
 import { AttributionError } from "./attribution-error.js";
 
@@ -38,6 +39,7 @@ class WorkerConnection {
   users = 0;
   closed = false;
   #worker;
+  #helper;
   #calls = new Map();
   #lastCall = 0;
 
@@ -93,6 +95,7 @@ class WorkerConnection {
 
   #receive(data) {
     if (data.type === "died") return this.#die(data.message);
+    if (data.type === "helper") return this.#startHelper();
     if (data.type === "event") {
       const entry = this.#calls.get(data.call);
       if (entry && !entry.aborted) report(entry.onProgress, data.event);
@@ -112,6 +115,24 @@ class WorkerConnection {
     entry.finish();
   }
 
+  /** A worker beside the other, and a way between them; nothing is told where there is none. */
+  #startHelper() {
+    if (this.closed) return;
+    try {
+      this.#helper = new Worker(new URL("./digest-worker.js", import.meta.url), { type: "module", name: "data-attribution-digests" });
+    } catch {
+      return;
+    }
+    const { port1, port2 } = new MessageChannel();
+    this.#helper.addEventListener("error", (event) => {
+      event.preventDefault();
+      this.#helper.terminate();
+      this.notify({ type: "helper-lost" });
+    });
+    this.#helper.postMessage({ port: port1 }, [port1]);
+    this.#worker.postMessage({ type: "helper", port: port2 }, [port2]);
+  }
+
   #die(reason) {
     for (const call of [...this.#calls.keys()]) {
       this.#settle(call, (entry) =>
@@ -124,6 +145,7 @@ class WorkerConnection {
     if (this.closed) return;
     this.closed = true;
     this.#worker.terminate();
+    this.#helper?.terminate();
     for (const call of [...this.#calls.keys()]) {
       this.#settle(call, (entry) => entry.reject(new AttributionError("disposed", "the worker was closed")));
     }

@@ -1,7 +1,7 @@
 // The worker: owns the WebAssembly module and its sessions, answers the page's requests.
 //
-// Messages in:  open, attribute (both with a `call` number), cancel {call}, close {session}.
-// Messages out: event {call, event}, done {call, value}, failed {call, code, message}, died {message}.
+// Messages in:  open, attribute (both with a `call` number), cancel {call}, close {session}; of digests.js helper {port}, helper-lost.
+// Messages out: event {call, event}, done {call, value}, failed {call, code, message}, died {message}; of digests.js helper.
 
 import { isLoaded, loadProgram } from "./program.js";
 import "./subgroups.js";

@@ -1,6 +1,6 @@
 //! SHA-256 by the browser, several times faster than in WebAssembly and beside it.
 //!
-//! The browser first copies what it is to digest, and everything waits; a helper of the page's worker, once it runs, gets the bytes
+//! The browser first copies what it is to digest, and everything waits; a helper beside the page's worker, once it runs, gets the bytes
 //! themselves and waits alone. `crypto.subtle` exists in secure contexts only; without it the digest is computed here. Either way
 //! the same check decides.
 

@@ -3,7 +3,7 @@
 // The worker is served with a few lines that keep hold of the module's memory. Where processes are counted, it is what
 // the operating system holds for them, so it has noise of its own.
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { openPage } from "./browser.mjs";
 
 /** Runs before the worker. */
@@ -34,6 +34,22 @@ function resident(pid) {
   }
 }
 
+/** Workers of a page's process: each has a thread of that name. */
+function workers(pid) {
+  const name = (thread) => {
+    try {
+      return readFileSync(`/proc/${pid}/task/${thread}/comm`, "utf8");
+    } catch {
+      return "";
+    }
+  };
+  try {
+    return readdirSync(`/proc/${pid}/task`).filter((thread) => name(thread).startsWith("DedicatedWorker")).length;
+  } catch {
+    return 0;
+  }
+}
+
 /** Seconds that the browser's processes of `type` have worked, by their ids. */
 async function worked(protocol, type) {
   const { processInfo } = await protocol.send("SystemInfo.getProcessInfo");
@@ -41,7 +57,7 @@ async function worked(protocol, type) {
 }
 
 /**
- * A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, pageProcessBytes, gpuProcessBytes, score}, one a cycle, processes
+ * A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, pageProcessBytes, workers, gpuProcessBytes, score}, one a cycle, processes
  * read `restMs(cycle)` after its end: the browser frees what a device had once its worker has gone, within some seconds.
  */
 export async function cycles({ browser, server, manifest, query, device, count, restMs = () => 0, onCycle = () => {} }) {
@@ -66,13 +82,13 @@ export async function cycles({ browser, server, manifest, query, device, count, 
     await ofPage.send("HeapProfiler.collectGarbage");
     const heap = await ofPage.send("Runtime.getHeapUsage");
     found.push({ ...cycle, heapBytes: heap.usedSize, gpuProcessBytes: resident(gpu) });
-    renderers.push(new Map([...after.keys()].map((id) => [id, resident(id)])));
+    renderers.push(new Map([...after.keys()].map((id) => [id, { pageProcessBytes: resident(id), workers: workers(id) }])));
     onCycle(i, found.at(-1));
   }
   // The browser tells no page's process: it is the one that has worked most since the first cycle, in which others have started.
   const grown = [...await worked(protocol, "renderer")].map(([id, seconds]) => [seconds - (after.get(id) ?? seconds), id]);
   const [, itsProcess] = grown.sort(([a], [b]) => b - a)[0];
-  found.forEach((cycle, i) => (cycle.pageProcessBytes = renderers[i].get(itsProcess)));
+  found.forEach((cycle, i) => Object.assign(cycle, renderers[i].get(itsProcess)));
   await context.close();
   server.faults.delete("/worker.js");
   return found;

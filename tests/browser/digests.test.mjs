@@ -42,6 +42,12 @@ function serve(helper) {
   server.faults.set(HELPER, (count, body) => ({ body: `fetch("/helper-runs");\n${helper(body)}` }));
 }
 
+/** A helper that does `answer` with what it gets, and `port`. */
+const answering = (answer) => () => `onmessage = ({ data: { port } }) => {
+  port.onmessage = ({ data: { number, bytes } }) => { ${answer}; };
+  port.postMessage({ ready: true });
+};`;
+
 /** The helper as it is, which tells the page of each digest. */
 const telling = (body) => `(${function () {
   const { digest } = SubtleCrypto.prototype, channel = new BroadcastChannel("digests");
@@ -67,8 +73,10 @@ async function visit() {
 
 const lengthOf = (file) => statSync(join(WWW, file)).size;
 
-test("the helper checks all weights, and each is fetched once", async () => {
+test("the helper checks all weights, and each is fetched once; it is the page's", async () => {
   serve(telling);
+  // A worker that had one of its own would now and then outlive dispose().
+  server.faults.set("/worker.js", (count, body) => ({ body: `delete self.Worker;\n${body}` }));
   const { hits, digested } = await visit();
   assert.deepEqual(hits, expected.hits);
   for (const length of files.map(lengthOf)) {
@@ -79,14 +87,14 @@ test("the helper checks all weights, and each is fetched once", async () => {
 });
 
 test("what a helper loses as it dies is fetched again", async () => {
-  serve(() => "postMessage({ ready: true }); onmessage = () => { throw new Error('the helper dies'); };");
+  serve(answering("throw new Error('the helper dies')"));
   const { hits, message } = await visit();
   assert.deepEqual(hits, expected.hits, message);
   assert.ok(files.some((file) => server.counts.get(file) === 2));
 });
 
 test("where a helper cannot digest, files are checked all the same", async () => {
-  const mute = () => "postMessage({ ready: true }); onmessage = ({ data: { number, bytes } }) => postMessage({ number, bytes, digest: null }, [bytes.buffer]);";
+  const mute = answering("port.postMessage({ number, bytes, digest: null }, [bytes.buffer])");
   serve(mute);
   const { hits, message } = await visit();
   assert.deepEqual(hits, expected.hits, message);

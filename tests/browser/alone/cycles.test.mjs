@@ -42,6 +42,8 @@ for (const device of ["cpu", "webgpu"]) {
     for (const process of ["pageProcessBytes", "gpuProcessBytes"]) {
       assert.ok(second[process] > 30e6 && last[process] <= 1.05 * second[process], `${process}: ${last[process]}, ${second[process]}`);
     }
+    // What dispose() ends, ends.
+    assert.deepEqual([second.workers, last.workers], [0, 0]);
     assert.ok(last.heapBytes < 1.05 * second.heapBytes + 100_000, `${last.heapBytes}, ${second.heapBytes}`);
   });
 }
