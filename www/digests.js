@@ -45,6 +45,10 @@ function settle(number) {
 
 function lost() {
   ready = false;
-  helper?.close();
+  if (helper) {
+    // What is on its way may still come, and must not make it ready again.
+    helper.onmessage = null;
+    helper.close();
+  }
   for (const number of [...waiting.keys()]) settle(number).reject(new Error("the helper stopped"));
 }

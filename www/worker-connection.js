@@ -115,7 +115,7 @@ class WorkerConnection {
     entry.finish();
   }
 
-  /** A worker beside the other, and a way between them; nothing is told where there is none. */
+  /** A worker beside the other, and a way between them; a browser that refuses one leaves the other without. */
   #startHelper() {
     if (this.closed) return;
     try {

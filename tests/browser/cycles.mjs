@@ -57,8 +57,8 @@ async function worked(protocol, type) {
 }
 
 /**
- * A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, pageProcessBytes, workers, gpuProcessBytes, score}, one a cycle, processes
- * read `restMs(cycle)` after its end: the browser frees what a device had once its worker has gone, within some seconds.
+ * A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, pageProcessBytes, workers, gpuProcessBytes, workersAtWork
+ * (before dispose), score}, one a cycle, processes read `restMs(cycle)` after its end: the browser frees what a device had once its worker has gone, within some seconds.
  */
 export async function cycles({ browser, server, manifest, query, device, count, restMs = () => 0, onCycle = () => {} }) {
   server.faults.set("/worker.js", (n, body) => ({ body: `(${memoryTold})();\n${body}` }));
@@ -73,16 +73,17 @@ export async function cycles({ browser, server, manifest, query, device, count, 
       const { Attributor } = await import("/data-attribution.js");
       const attributor = await Attributor.open(manifest, { device });
       const result = await attributor.attribute(query, { topK: 10 });
-      const cycle = { wasmBytes: result.wasmBytes, streamed: result.streamed, deviceBytes: attributor.info.deviceBytes, score: result.hits[0].score };
-      attributor.dispose();
-      return cycle;
+      window.attributor = attributor;
+      return { wasmBytes: result.wasmBytes, streamed: result.streamed, deviceBytes: attributor.info.deviceBytes, score: result.hits[0].score };
     }, [manifest, query, device]);
     after ??= await worked(protocol, "renderer");
+    const atWork = new Map([...after.keys()].map((id) => [id, workers(id)]));
+    await page.evaluate(() => window.attributor.dispose());
     await page.waitForTimeout(restMs(i));
     await ofPage.send("HeapProfiler.collectGarbage");
     const heap = await ofPage.send("Runtime.getHeapUsage");
     found.push({ ...cycle, heapBytes: heap.usedSize, gpuProcessBytes: resident(gpu) });
-    renderers.push(new Map([...after.keys()].map((id) => [id, { pageProcessBytes: resident(id), workers: workers(id) }])));
+    renderers.push(new Map([...after.keys()].map((id) => [id, { pageProcessBytes: resident(id), workersAtWork: atWork.get(id), workers: workers(id) }])));
     onCycle(i, found.at(-1));
   }
   // The browser tells no page's process: it is the one that has worked most since the first cycle, in which others have started.

@@ -43,6 +43,7 @@ for (const device of ["cpu", "webgpu"]) {
       assert.ok(second[process] > 30e6 && last[process] <= 1.05 * second[process], `${process}: ${last[process]}, ${second[process]}`);
     }
     // What dispose() ends, ends.
+    assert.ok(last.workersAtWork > 0);
     assert.deepEqual([second.workers, last.workers], [0, 0]);
     assert.ok(last.heapBytes < 1.05 * second.heapBytes + 100_000, `${last.heapBytes}, ${second.heapBytes}`);
   });
