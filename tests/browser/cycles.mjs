@@ -58,7 +58,8 @@ async function worked(protocol, type) {
 
 /**
  * A list of {wasmBytes, streamed (compiled while it came), deviceBytes, heapBytes, pageProcessBytes, workers, gpuProcessBytes, workersAtWork
- * (before dispose), score}, one a cycle, processes read `restMs(cycle)` after its end: the browser frees what a device had once its worker has gone, within some seconds.
+ * (before dispose), score}, one a cycle, processes read `restMs(cycle)` after its end: the browser frees what a device had once its
+ * worker has gone, within some seconds.
  */
 export async function cycles({ browser, server, manifest, query, device, count, restMs = () => 0, onCycle = () => {} }) {
   server.faults.set("/worker.js", (n, body) => ({ body: `(${memoryTold})();\n${body}` }));
