@@ -33,6 +33,8 @@ function serve(helper) {
   server.faults.set("/blank.html", () => ({ body: "<!doctype html><title>test</title>" }));
   if (!helper) return;
   const runs = new Promise((done) => {
+    // A helper that never comes shows in what it should have done.
+    setTimeout(done, 10_000).unref();
     server.faults.set("/helper-runs", () => {
       setTimeout(done, 100);
       return { body: "" };
